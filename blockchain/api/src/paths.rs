@@ -127,6 +127,10 @@ pub const STORAGE_SESSIONS: &str = "/api/v1/storage/sessions";
 pub const STORAGE_SESSION: &str = "/api/v1/storage/sessions/{id}";
 /// What a session's document said before.
 pub const STORAGE_SESSION_HISTORY: &str = "/api/v1/storage/sessions/{id}/history";
+/// What was posted of a block besides its document.
+pub const STORAGE_BLOCK_HISTORY: &str = "/api/v1/storage/blocks/{id}/history";
+/// What was posted of a transaction besides its document.
+pub const STORAGE_TRANSACTION_HISTORY: &str = "/api/v1/storage/transactions/{id}/history";
 /// Documents of blocks, by filters in the body.
 pub const QUERY_BLOCKS: &str = "/api/v1/query/blocks";
 /// Documents of transactions, by filters in the body.

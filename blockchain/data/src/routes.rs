@@ -129,6 +129,8 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         POST   STORAGE_SESSIONS     storage::store_session,         ORDINARY, Write;
         GET    STORAGE_SESSION      storage::get_stored_session,    ORDINARY, Read;
         GET    STORAGE_SESSION_HISTORY storage::get_session_history, ORDINARY, Read;
+        GET    STORAGE_BLOCK_HISTORY   storage::get_block_history,   ORDINARY, Read;
+        GET    STORAGE_TRANSACTION_HISTORY storage::get_transaction_history, ORDINARY, Read;
         GET    DATA_BLOCKS          query::list_data_blocks,        LASTING,  Read;
         GET    DATA_TRANSACTIONS    query::list_data_transactions,  LASTING,  Read;
         GET    DATA_SESSIONS        query::list_data_sessions,      LASTING,  Read;

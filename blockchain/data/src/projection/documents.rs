@@ -68,12 +68,18 @@ impl SessionProjection {
         {
             let known = changes.get(&SynchronisedRow::key())?;
             let known = known.map(|row| SynchronisedRow::decode(&row)).transpose()?;
-            let genesis = known.map_or(hash, |known| known.genesis);
+            // Another first block than the one that is known begins the chain that takes its place: that it does
+            // was judged when it was taken.
+            let begins = index == 0 && known.is_some_and(|known| known.genesis != hash);
+            let of_it = known.filter(|_| !begins);
             // Blocks that were lost to damage are missed; one that was taken twice changes nothing.
-            if known.is_none_or(|known| known.last.index < index) {
-                let is_signed = document.is_signed || known.is_some_and(|known| known.is_signed);
-                let last = Parent { index, hash, time };
-                let row = SynchronisedRow { genesis, last, is_signed };
+            if of_it.is_none_or(|known| known.last.index < index) {
+                let row = SynchronisedRow {
+                    genesis: of_it.map_or(hash, |known| known.genesis),
+                    origin: known.map_or(hash, |known| known.origin),
+                    last: Parent { index, hash, time },
+                    is_signed: document.is_signed || of_it.is_some_and(|known| known.is_signed),
+                };
                 changes.put(SynchronisedRow::key(), row.encode());
             }
         }
@@ -147,7 +153,8 @@ impl SessionProjection {
     }
 
     /// A block that was posted for the index of one that is taken from the chain is no document any more, but is
-    /// kept beside the one that is.
+    /// kept beside the one that is. One of a chain whose place another took stays, and is found by its hash and
+    /// its time.
     fn give_way(
         &self,
         changes: &mut Changes<'_>,
@@ -160,6 +167,9 @@ impl SessionProjection {
         let key = rival.row_key();
         let Some(value) = changes.get(&key)? else { return Ok(()) };
         let old = DocumentRow::open(&self.cipher, &key, value)?;
+        if old.source == Source::Synchronised {
+            return Ok(());
+        }
         let text = self.text_of(changes, &rival, &old)?;
         self.put_earlier(changes, name, row, (old.source, old.stored_at, true), text)?;
         self.take_row_out(changes, &rival, &old);

@@ -13,7 +13,7 @@ use crate::document::{DocumentKind, Facets};
 use crate::row;
 use crate::row::documents::{DocumentCounts, DocumentName, DocumentRow, changes, changes_key};
 use crate::row::orders::{
-    Facet, KEPT, Standing, block_named, by_index_end, by_index_key, facets, order_key,
+    Facet, KEPT, Standing, block_named, by_index_end, by_index_key, facets, index_in, order_key,
     sessions_in_order_key,
 };
 
@@ -48,9 +48,10 @@ impl SessionProjection {
             let orders = if is_kept { Vec::new() } else { self.document_orders(&name, &row) };
             let mut places = lacking(index, orders, &[])?;
             if let Facets::Block { index: number, .. } = row.facets {
-                let (at, is) = (by_index_key(number), name.name.to_vec());
-                if index.get(&at)?.as_ref() != Some(&is) {
-                    places.push((at, Some(is)));
+                // Of two chains, one of which took the other's place, both have a block of that index.
+                let at = by_index_key(number);
+                if !self.is_block_of(index, number, index.get(&at)?)? {
+                    places.push((at, Some(name.name.to_vec())));
                 }
             }
             done.added += places.len() as u64;
@@ -72,12 +73,10 @@ impl SessionProjection {
             Ok(if is_taken { Vec::new() } else { vec![(key.to_vec(), None)] })
         })?;
         each(index, by_index_key(0), by_index_end(), |key, value| {
-            let block = block_named(&value);
-            let row =
-                block.map(|name| DocumentRow::find(index, &self.cipher, &name)).transpose()?;
-            let is_there = row.flatten().is_some_and(|row| {
-                matches!(row.facets, Facets::Block { index, .. } if by_index_key(index) == key)
-            });
+            let is_there = match index_in(key) {
+                Some(number) => self.is_block_of(index, number, Some(value))?,
+                None => false,
+            };
             done.removed += u64::from(!is_there);
             Ok(if is_there { Vec::new() } else { vec![(key.to_vec(), None)] })
         })?;
@@ -106,6 +105,20 @@ impl SessionProjection {
         }
         let row = DocumentRow::find(index, &self.cipher, &name)?;
         Ok(row.is_some_and(|row| self.document_orders(&name, &row).iter().any(|at| at == place)))
+    }
+
+    /// Whether a row names a block of this index.
+    fn is_block_of(
+        &self,
+        index: &dyn Index,
+        number: u64,
+        named: Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        let Some(name) = named.and_then(|value| block_named(&value)) else { return Ok(false) };
+        let row = DocumentRow::find(index, &self.cipher, &name)?;
+        Ok(row.is_some_and(
+            |row| matches!(row.facets, Facets::Block { index, .. } if index == number),
+        ))
     }
 
     /// Where a document stands.

@@ -156,12 +156,44 @@ pub async fn get_session_history(
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Reply<Response> {
+    history(app, DocumentKind::Session, id, query).await
+}
+
+/// What was posted of a block and gave way to what the chain has, or contradicts it, the oldest first.
+#[utoipa::path(get, path = paths::STORAGE_BLOCK_HISTORY, tag = "documents",
+    params(("id" = String, Path, description = "hash or index"), PageQuery),
+    responses((status = 200, body = List<EarlierDocument>), (status = 404)))]
+pub async fn get_block_history(
+    State(app): AppState,
+    Path(id): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Reply<Response> {
+    history(app, DocumentKind::Block, id, query).await
+}
+
+/// What was posted of a transaction and gave way to what the chain has, or contradicts it, the oldest first.
+#[utoipa::path(get, path = paths::STORAGE_TRANSACTION_HISTORY, tag = "documents",
+    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<EarlierDocument>), (status = 404)))]
+pub async fn get_transaction_history(
+    State(app): AppState,
+    Path(id): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Reply<Response> {
+    history(app, DocumentKind::Transaction, id, query).await
+}
+
+async fn history(
+    app: Arc<App>,
+    kind: DocumentKind,
+    id: String,
+    query: PageQuery,
+) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let from = query.cursor.map_or(Ok(0), |cursor| cursor.parse());
     let from = from.map_err(|_| invalid("cursor is not one of an earlier page"))?;
     app.run_large(move |app| {
         let vault = &app.opened.vault;
-        let (texts, next) = document_history(vault, DocumentKind::Session, &id, from, limit)?;
+        let (texts, next) = document_history(vault, kind, &id, from, limit)?;
         let items = texts.into_iter().map(|earlier| EarlierDocument {
             source: reply::source(earlier.source),
             stored_at: earlier.stored_at.to_string(),

@@ -14,6 +14,8 @@ use super::read_flag;
 pub struct SynchronisedRow {
     /// The hash of block 0.
     pub genesis: BlockHash,
+    /// The same of the first chain, where this one took the place of another; otherwise the same.
+    pub origin: BlockHash,
     /// The last block: what the next one has to follow.
     pub last: Parent,
     /// Whether any block so far is signed.
@@ -36,6 +38,9 @@ impl SynchronisedRow {
         let mut to = Writer::new();
         to.raw(self.genesis.as_bytes()).u64(self.last.index).raw(self.last.hash.as_bytes());
         to.i64(self.last.time.as_micros()).u8(u8::from(self.is_signed));
+        if self.origin != self.genesis {
+            to.raw(self.origin.as_bytes());
+        }
         to.finish()
     }
 
@@ -46,7 +51,10 @@ impl SynchronisedRow {
             let index = from.u64("an index")?;
             let hash = BlockHash::new(from.array("a hash")?);
             let last = Parent { index, hash, time: from.time("a time")? };
-            Ok(Self { genesis, last, is_signed: read_flag(from, "a signature")? })
+            let is_signed = read_flag(from, "a signature")?;
+            let is_first = from.is_empty();
+            let origin = if is_first { genesis } else { BlockHash::new(from.array("a hash")?) };
+            Ok(Self { genesis, origin, last, is_signed })
         };
         let mut from = Reader::new(bytes);
         read(&mut from)

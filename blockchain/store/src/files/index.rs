@@ -14,7 +14,10 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use fjall::compaction::Leveled;
 use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
@@ -30,7 +33,13 @@ pub(super) const MADE: &str = "made";
 
 const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// The library's one thread gathers what is written into tables, and merges tables, too. While it merges, what is
+/// written waits in memory: in pieces of so many bytes, four of which hold up who writes more.
+const WAITING_BYTES: u64 = 16 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
+/// A table has so many bytes. Merging takes one of a level and some ten of the next, so that is how long what is
+/// written may have to wait.
+const TABLE_BYTES: u64 = 16 << 20;
 /// By level of the tree, whether the filter and the block index of a table are made of parts of 4 KiB each.
 /// A table of a deeper level has some 1 MiB of them: in one piece, what a lookup of one row needs would
 /// throw much else out of the cache, and be read as a whole again once all of them no longer fit it.
@@ -44,6 +53,8 @@ pub struct EmbeddedIndex {
     clock: Clock,
     database: Database,
     rows: Keyspace,
+    /// Bytes that were written since they last were made a piece that waits.
+    gathered: AtomicU64,
 }
 
 impl fmt::Debug for EmbeddedIndex {
@@ -114,10 +125,25 @@ impl EmbeddedIndex {
         let rows = database.keyspace("rows", || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
+                .compaction_strategy(Arc::new(
+                    Leveled::default().with_table_target_size(TABLE_BYTES),
+                ))
                 .filter_block_partitioning_policy(PartitioningPolicy::new(IN_PARTS))
                 .index_block_partitioning_policy(PartitioningPolicy::new(IN_PARTS))
         })?;
-        Ok(Self { folder: folder.to_owned(), clock, database, rows })
+        let gathered = AtomicU64::new(0);
+        Ok(Self { folder: folder.to_owned(), clock, database, rows, gathered })
+    }
+
+    /// Makes what is gathered in memory a piece that waits, where the library's thread does not come to it. The
+    /// library itself would let it grow until then.
+    fn bound_gathered(&self, written: u64) -> Result<(), fjall::Error> {
+        let gathered = self.gathered.fetch_add(written, Ordering::Relaxed) + written;
+        if gathered >= WAITING_BYTES && self.database.write_buffer_size() >= WAITING_BYTES {
+            self.gathered.store(0, Ordering::Relaxed);
+            self.rows.rotate_memtable()?;
+        }
+        Ok(())
     }
 }
 
@@ -150,13 +176,15 @@ impl Index for EmbeddedIndex {
     fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.clock.must_be_after_1970()?;
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        let mut written = 0;
         for (key, value) in changes {
+            written += key.len() + value.as_ref().map_or(0, Vec::len);
             match value {
                 Some(value) => batch.insert(&self.rows, key, value),
                 None => batch.remove(&self.rows, key),
             }
         }
-        batch.commit().map_err(fault)
+        batch.commit().and_then(|()| self.bound_gathered(written as u64)).map_err(fault)
     }
 
     fn distrust(&self) -> Result<(), StoreError> {

@@ -3,14 +3,19 @@
 //! One call is one round: it compares, fetches, judges and commits, block by block from behind the last one that
 //! was taken. What was committed stays, so a round that breaks off is gone on with by the next. Blocks keep all
 //! six rules here as they do in a chain; of one whose transactions are pruned there, the record is judged alone.
-//! No block that was taken is ever replaced: a chain that has another one there has forked, and is not followed.
+//! No block that was taken is ever replaced: a chain that has another one there has forked, and is not followed,
+//! unless it takes the place of the one that was by the word of its producer (a
+//! [succession](lucid_core::succession)); then its blocks are taken from the first on, and those before stay.
 
 use std::collections::{BTreeMap, HashSet};
 
 use lucid_core::block::{Candidate, Parent};
+use lucid_core::claim::Signed;
 use lucid_core::digest::BlockHash;
+use lucid_core::json::Json;
 use lucid_core::record::Head;
 use lucid_core::sign::Producers;
+use lucid_core::succession::Succession;
 use lucid_core::time::{TimeFault, Timestamp};
 use lucid_core::transaction::{IdDigest, Transaction};
 use lucid_core::validate::{Context, Mode, Weighed, validate_weighed};
@@ -19,12 +24,14 @@ use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{self, Submission};
 
+use super::get_document::get_document;
 use super::heads::{Before, judge_head, refuse_unsigned};
 use crate::chain::{Chain, ChainError};
 use crate::document::{DocumentKind, Source, pruned_text};
 use crate::fact::{Fact, Stored};
 use crate::ops::OpError;
 use crate::row::documents::{DocumentName, DocumentRow};
+use crate::row::orders::{block_named, by_index_key};
 use crate::row::synchronised::SynchronisedRow;
 
 /// Blocks whose heads are asked for at once.
@@ -125,13 +132,25 @@ pub fn sync_documents(
 ) -> Result<SyncedDocuments, SyncDocumentsError> {
     let remote = chain.height()?;
     (watch.heard)(remote);
-    let mut known = SynchronisedRow::find(vault.index())?;
+    // What the index says, and what the next block has to follow: nothing, where another chain begins.
+    let mut stored = SynchronisedRow::find(vault.index())?;
+    let mut known = stored;
     let mut done = SyncedDocuments { blocks: 0, local: known.map(|row| row.last.index), remote };
+    let mut pins = *pins;
     if let Some(row) = known {
-        if let Some(pinned) = pins.genesis.filter(|pin| *pin != row.genesis) {
+        let is_pinned = |pin: &BlockHash| *pin == row.genesis || *pin == row.origin;
+        if let Some(pinned) = pins.genesis.filter(|pin| !is_pinned(pin)) {
             return Err(SyncDocumentsError::OtherGenesis { taken: row.genesis, pinned });
         }
-        hold_against(chain, &row, remote)?;
+        pins.genesis = pins.genesis.map(|_| row.genesis);
+        if let Err(differs) = hold_against(chain, &row, remote) {
+            let Some(successor) = successor(vault, chain, &row, remote)? else {
+                return Err(differs);
+            };
+            tracing::info!(genesis = %row.genesis, %successor, "another chain takes the place of the one that documents are of");
+            pins.genesis = Some(successor);
+            (known, done.local) = (None, None);
+        }
     }
     let Some(remote) = remote else { return Ok(done) };
     loop {
@@ -143,11 +162,13 @@ pub fn sync_documents(
         if heads.is_empty() {
             return Ok(done);
         }
-        let mut round = Round::new(vault, pins, now, known);
+        let mut round = Round::new(vault, &pins, now, known, stored);
         let taken = round.take(chain, heads, watch.go_on);
         // What was judged before a block that is refused is taken all the same.
         let committed = round.commit();
-        known = round.committed;
+        if round.committed != stored {
+            (known, stored) = (round.committed, round.committed);
+        }
         done.local = known.map(|row| row.last.index);
         match (taken, committed) {
             // Another process takes the same blocks, and was faster.
@@ -182,13 +203,54 @@ fn hold_against(
     }
 }
 
+/// The first block of a chain that takes the place of the one that blocks were taken of: it holds a succession that
+/// names the end of that, at or behind the last block that was taken, and that the producer of that block signed.
+fn successor(
+    vault: &Vault,
+    chain: &dyn Chain,
+    row: &SynchronisedRow,
+    remote: Option<u64>,
+) -> Result<Option<BlockHash>, SyncDocumentsError> {
+    if remote.is_none() {
+        return Ok(None);
+    }
+    let (heads, bodies) = match (chain.heads(0, 1)?, chain.bodies(0, 1)) {
+        (_, Err(ChainError::Pruned(_))) => return Ok(None),
+        (heads, bodies) => (heads, bodies?),
+    };
+    let (Some(head), Some(transactions)) = (heads.first(), bodies.first()) else {
+        return Ok(None);
+    };
+    if head.entry.hash == row.genesis {
+        return Ok(None);
+    }
+    let id = Succession::id_after(&row.genesis);
+    let named = transactions.iter().find(|transaction| transaction.id() == id);
+    let signed = named.and_then(|transaction| Signed::<Succession>::parse(transaction).ok());
+    let Some(Signed { claim: succession, key }) = signed else { return Ok(None) };
+    let end = (succession.height, succession.hash);
+    let is_behind = succession.height > row.last.index || end == (row.last.index, row.last.hash);
+    let last = get_document(
+        vault,
+        DocumentKind::Block,
+        &row.last.hash.to_string(),
+        Timestamp::from_micros(i64::MIN),
+    )?;
+    let producer = Json::parse(last.text.as_bytes()).ok();
+    let producer = producer.as_ref().and_then(|block| block.get("producer")?.as_text());
+    let is_its_producers = producer.is_some_and(|text| text == key.to_string());
+    Ok((succession.genesis == row.genesis && is_behind && is_its_producers)
+        .then_some(head.entry.hash))
+}
+
 /// Blocks in a row on their way into the store.
 struct Round<'a> {
     vault: &'a Vault,
     pins: &'a ChainPins,
     now: Timestamp,
+    /// What the next block has to follow.
     known: Option<SynchronisedRow>,
-    /// The last block that is committed.
+    /// What the index says: the last block that is committed, be it of a chain whose place this one takes.
     committed: Option<SynchronisedRow>,
     facts: Vec<committer::Fact>,
     bytes: usize,
@@ -202,9 +264,10 @@ impl<'a> Round<'a> {
         pins: &'a ChainPins,
         now: Timestamp,
         known: Option<SynchronisedRow>,
+        committed: Option<SynchronisedRow>,
     ) -> Self {
         let (facts, ids) = Default::default();
-        Self { vault, pins, now, known, committed: known, facts, bytes: 0, ids }
+        Self { vault, pins, now, known, committed, facts, bytes: 0, ids }
     }
 
     /// Takes blocks from the first head on. How many.
@@ -254,11 +317,9 @@ impl<'a> Round<'a> {
             let name =
                 DocumentName::of(self.vault.cipher(), DocumentKind::Transaction, transaction.id());
             let row = DocumentRow::find(self.vault.index(), self.vault.cipher(), &name)?;
-            let is_chained = |row: &DocumentRow| {
-                row.source == Source::Synchronised
-                    && row.block.is_some_and(|(index, _)| index < height)
-            };
-            if row.as_ref().is_some_and(is_chained) {
+            let before = row.filter(|row| row.source == Source::Synchronised);
+            let block = before.and_then(|row| row.block).filter(|(index, _)| *index < height);
+            if block.is_some_and(|block| self.is_of_chain(block)) {
                 chained.insert(transaction.id_digest());
             }
         }
@@ -302,6 +363,13 @@ impl<'a> Round<'a> {
         self.known.is_some_and(|row| row.is_signed)
     }
 
+    /// Whether a block that was taken is of this chain, and not of one whose place it took.
+    fn is_of_chain(&self, (index, hash): (u64, BlockHash)) -> bool {
+        let named = self.vault.index().get(&by_index_key(index)).ok().flatten();
+        let name = DocumentName::of(self.vault.cipher(), DocumentKind::Block, &hash.to_string());
+        named.and_then(|value| block_named(&value)) == Some(name)
+    }
+
     fn parent(&self) -> Option<Parent> {
         self.known.map(|row| row.last)
     }
@@ -324,8 +392,9 @@ impl<'a> Round<'a> {
         }
         self.bytes += text.len();
         let genesis = self.known.map_or(last.hash, |row| row.genesis);
+        let origin = self.known.or(self.committed).map_or(last.hash, |row| row.origin);
         let is_signed = is_signed || self.signs();
-        self.known = Some(SynchronisedRow { genesis, last, is_signed });
+        self.known = Some(SynchronisedRow { genesis, origin, last, is_signed });
         if self.bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
     }
 

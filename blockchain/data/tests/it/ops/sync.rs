@@ -3,8 +3,11 @@
 use std::cell::Cell;
 
 use lucid_core::block::Block;
+use lucid_core::claim::Claim as _;
+use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, Head};
 use lucid_core::sign::{Producers, SigningKey};
+use lucid_core::succession::Succession;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::chain::{Chain, ChainError};
 use lucid_data_chain::document::{DocumentKind, Facets, Source};
@@ -487,4 +490,72 @@ fn a_chain_answers_what_its_documents_would() {
             assert_eq!(found, taken, "{words:?}");
         }
     }
+}
+
+/// A chain in the place of another: its first block says so, signed by this key, of a chain that ended there.
+fn succeeding(before: &[Block], end: (u64, BlockHash), by: &SigningKey) -> Vec<Block> {
+    let (height, hash) = end;
+    let reason = "a test".to_owned();
+    let genesis = before[0].hash;
+    let succession = Succession { genesis, height, hash, reason, timestamp: NOW };
+    let first = vec![succession.sign(by).unwrap()];
+    let block = Block::build(None, first, NOW.plus_seconds(50), by);
+    grow(vec![block], 3, "new")
+}
+
+#[test]
+fn a_chain_that_takes_the_place_of_another_by_its_producers_word_is_gone_on_with() {
+    let before = grow(Vec::new(), 6, "a");
+    let end = |block: &Block| (block.index, block.hash);
+    let store = Store::new();
+    // All of it but the last block was taken.
+    take(&store, &Held::new(before[..5].to_vec())).unwrap();
+    let pins = ChainPins {
+        genesis: Some(before[0].hash),
+        producer: Producers::of(&[key(1).public()]).unwrap(),
+    };
+    let strangers = [
+        succeeding(&before, end(&before[5]), &key(2)),
+        succeeding(&before, (3, before[3].hash), &key(1)),
+        succeeding(&before, (4, before[3].hash), &key(1)),
+        succeeding(&before[1..], end(&before[5]), &key(1)),
+        grow(Vec::new(), 9, "stranger"),
+    ];
+    for stranger in strangers {
+        for pins in [ChainPins::default(), pins] {
+            let refused = take_pinned(&store, &Held::new(stranger.clone()), pins).unwrap_err();
+            let is_other = matches!(
+                refused,
+                SyncDocumentsError::Forked { .. } | SyncDocumentsError::Behind { .. }
+            );
+            assert!(is_other, "{refused}");
+        }
+    }
+    let new = succeeding(&before, end(&before[5]), &key(1));
+    // It goes away at any call, and is gone on with; over restarts, with the pin of the first chain.
+    let (store, chain) = (Store::open(&store.disk), Held::new(new.clone()));
+    for calls in 0..9 {
+        *chain.answers.lock() = calls;
+        let _ = take_pinned(&store, &chain, pins);
+    }
+    *chain.answers.lock() = usize::MAX;
+    let done = take_pinned(&store, &chain, pins).unwrap();
+    assert_eq!((done.local, done.remote), (Some(3), Some(3)));
+    let longer = grow(new, 2, "newer");
+    *chain.blocks.lock() = longer.clone();
+    for store in [&store, &Store::open(&store.disk)] {
+        assert_eq!(take_pinned(store, &chain, pins).unwrap().local, Some(5));
+        assert_taken(store, &longer);
+        // What was taken of the one before is found by its hash.
+        for block in &before[..5] {
+            let id = block.hash.to_string();
+            let (text, source, _) = get(store, DocumentKind::Block, &id).unwrap();
+            assert_eq!((text, source), (block.to_json_text(), Source::Synchronised));
+        }
+        let counts = count_documents(&store.vault).unwrap();
+        assert_eq!((counts.blocks, counts.transactions), (11, 11));
+    }
+    // The old one is none any more.
+    let refused = take_pinned(&store, &Held::new(before), pins).unwrap_err();
+    assert!(matches!(refused, SyncDocumentsError::Forked { .. }), "{refused}");
 }

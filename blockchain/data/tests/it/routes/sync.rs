@@ -22,6 +22,9 @@ fn blocks_of_the_block_manager_are_documents_and_it_may_go_away() {
     let settings = [("BLOCK_MANAGER_URL", url.as_str()), ("DATA_SYNC_INTERVAL", "0.05")];
     let service = Service::start_with(data.path(), &settings);
     let client = BlockManagerClient::new(&url, ClientOptions::default()).unwrap();
+    // A client said something else before.
+    let told = json!({ "id": "t-1", "type": "data_storage", "session_id": "other" });
+    assert_eq!(service.post("/api/v1/storage/transactions", told).status(), 201);
     for id in ["t-1", "t-2"] {
         let text = json!({ "id": id, "type": "data_storage", "session_id": "s" }).to_string();
         client.submit_transaction(&text).unwrap();
@@ -38,6 +41,12 @@ fn blocks_of_the_block_manager_are_documents_and_it_may_go_away() {
     assert_eq!(proof["block_index"], meta["block_index"]);
     let block: Value = service.get("/api/v1/storage/blocks/0").json().unwrap();
     assert_eq!(block, serde_json::from_str::<Value>(&client.block(0).unwrap()).unwrap());
+    let before: Value = service.get("/api/v1/storage/transactions/t-1/history").json().unwrap();
+    let before = &before["items"][0];
+    assert_eq!((&before["source"], &before["was_current"]), (&json!("submitted"), &json!(true)));
+    assert!(before["text"].as_str().unwrap().contains("other"), "{before}");
+    let none: Value = service.get("/api/v1/storage/blocks/0/history").json().unwrap();
+    assert_eq!(none["items"], json!([]));
     let now = service.wait(|| Some(status(&service)).filter(|now| now["lag"] == 0));
     assert_eq!((&now["enabled"], &now["last_error"]), (&json!(true), &Value::Null), "{now}");
     assert!(now["last_success"].is_string() && now["peer"] == url.as_str(), "{now}");
