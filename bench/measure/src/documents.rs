@@ -159,7 +159,7 @@ impl Chain for Made {
 
 /// Ten thousand, hundred thousand and so on up to `most`: at each, what was taken in since and how all of it
 /// is queried. Prints a line each.
-pub fn measure(scratch: &Path, least: u64, most: u64) -> anyhow::Result<Value> {
+pub fn measure(scratch: &Path, least: u64, most: u64, alone: bool) -> anyhow::Result<Value> {
     anyhow::ensure!(!scratch.exists(), "{} is there already", scratch.display());
     let opened = open(scratch)?;
     let sqlite = Sqlite::make(&scratch.join("sqlite.db"))?;
@@ -179,9 +179,11 @@ pub fn measure(scratch: &Path, least: u64, most: u64) -> anyhow::Result<Value> {
         row.insert("transactions".into(), json!(until));
         take_in(&opened.vault, &chain, &mut row, before..until)?;
         row.insert("memory_loading_mib".into(), json!(memory("VmHWM")?));
-        let rate = sqlite.fill(before..until, most)?;
-        row.insert("sqlite_rows_per_second".into(), json!(rate));
-        row.insert("queries".into(), asked(&opened.vault, &sqlite, until, most)?);
+        if !alone {
+            let rate = sqlite.fill(before..until, most)?;
+            row.insert("sqlite_rows_per_second".into(), json!(rate));
+            row.insert("queries".into(), asked(&opened.vault, &sqlite, until, most)?);
+        }
         println!("{}", Value::Object(row));
         if until >= most {
             break;

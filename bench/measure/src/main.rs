@@ -124,6 +124,9 @@ enum What {
         least: u64,
         #[arg(long, default_value_t = 10_000_000)]
         most: u64,
+        /// Without SQLite beside.
+        #[arg(long)]
+        alone: bool,
     },
     /// Opens the store that `documents` made, in a process of its own, and queries it.
     DocumentsAsk {
@@ -160,7 +163,9 @@ fn main() -> anyhow::Result<()> {
             chain_scale::make(&scratch, blocks, transactions, !unsigned)?
         }
         What::ChainScaleRead { scratch } => chain_scale::read(&scratch)?,
-        What::Documents { scratch, least, most } => documents::measure(&scratch, least, most)?,
+        What::Documents { scratch, least, most, alone } => {
+            documents::measure(&scratch, least, most, alone)?
+        }
         What::DocumentsAsk { scratch, most } => documents::ask(&scratch, most)?,
         What::Submit { address, clients, seconds } => {
             chain_scale::submit(&address, clients, seconds)?

@@ -32,10 +32,11 @@ use crate::files::disk::real::{PRIVATE_FILE, private_folder};
 pub(super) const MADE: &str = "made";
 
 const CACHE_BYTES: u64 = 32 << 20;
+/// What is written gathers in memory, in pieces of so many bytes. The library's one thread makes tables of them,
+/// and merges tables, too; four pieces that wait for it hold up who writes more.
 const MEMTABLE_BYTES: u64 = 8 << 20;
-/// The library's one thread gathers what is written into tables, and merges tables, too. While it merges, what is
-/// written waits in memory: in pieces of so many bytes, four of which hold up who writes more.
-const WAITING_BYTES: u64 = 16 << 20;
+/// A row takes so much more in memory than its key and its value.
+const ROW_BYTES: usize = 64;
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// A table has so many bytes. Merging takes one of a level and some ten of the next, so that is how long what is
 /// written may have to wait.
@@ -53,7 +54,7 @@ pub struct EmbeddedIndex {
     clock: Clock,
     database: Database,
     rows: Keyspace,
-    /// Bytes that were written since they last were made a piece that waits.
+    /// Bytes in the piece that is written to.
     gathered: AtomicU64,
 }
 
@@ -124,7 +125,8 @@ impl EmbeddedIndex {
             .open()?;
         let rows = database.keyspace("rows", || {
             KeyspaceCreateOptions::default()
-                .max_memtable_size(MEMTABLE_BYTES)
+                // Pieces are ended here, before the library does: see `end_piece`.
+                .max_memtable_size(2 * MEMTABLE_BYTES)
                 .compaction_strategy(Arc::new(
                     Leveled::default().with_table_target_size(TABLE_BYTES),
                 ))
@@ -135,11 +137,12 @@ impl EmbeddedIndex {
         Ok(Self { folder: folder.to_owned(), clock, database, rows, gathered })
     }
 
-    /// Makes what is gathered in memory a piece that waits, where the library's thread does not come to it. The
-    /// library itself would let it grow until then.
-    fn bound_gathered(&self, written: u64) -> Result<(), fjall::Error> {
+    /// Ends the piece in memory once it is large enough. The library would have its thread do so, and ask for that
+    /// with every write until it is done; a thousand such requests, while it merges tables, fill its queue, and then
+    /// it waits for ever for a place in the queue that it alone empties.
+    fn end_piece(&self, written: u64) -> Result<(), fjall::Error> {
         let gathered = self.gathered.fetch_add(written, Ordering::Relaxed) + written;
-        if gathered >= WAITING_BYTES && self.database.write_buffer_size() >= WAITING_BYTES {
+        if gathered >= MEMTABLE_BYTES {
             self.gathered.store(0, Ordering::Relaxed);
             self.rows.rotate_memtable()?;
         }
@@ -178,13 +181,13 @@ impl Index for EmbeddedIndex {
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         let mut written = 0;
         for (key, value) in changes {
-            written += key.len() + value.as_ref().map_or(0, Vec::len);
+            written += ROW_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
             match value {
                 Some(value) => batch.insert(&self.rows, key, value),
                 None => batch.remove(&self.rows, key),
             }
         }
-        batch.commit().and_then(|()| self.bound_gathered(written as u64)).map_err(fault)
+        batch.commit().and_then(|()| self.end_piece(written as u64)).map_err(fault)
     }
 
     fn distrust(&self) -> Result<(), StoreError> {
@@ -197,5 +200,31 @@ impl Index for EmbeddedIndex {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.database.persist(PersistMode::SyncData).map_err(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small writes that come faster than tables are made: what waits in memory stays within its bound, and all of
+    /// it goes into tables.
+    #[test]
+    fn what_gathers_in_memory_is_bounded_however_small_and_fast_writes_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = EmbeddedIndex::open(&folder.path().join("index")).unwrap();
+        let mut most = 0;
+        for number in 0..200_000_u64 {
+            let key = blake3::hash(&number.to_le_bytes()).as_bytes()[..17].to_vec();
+            index.write(vec![(key, Some(vec![7; 400]))]).unwrap();
+            most = most.max(index.database.write_buffer_size());
+        }
+        // Four pieces that wait, the one that is written to, and one on its way into a table.
+        assert!(most <= 6 * MEMTABLE_BYTES, "{most} bytes waited");
+        let ends = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while index.rows.sealed_memtable_count() > 0 {
+            assert!(std::time::Instant::now() < ends, "pieces wait for ever");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
