@@ -139,7 +139,7 @@ impl EmbeddedIndex {
 
     /// Ends the piece in memory once it is large enough. The library would have its thread do so, and ask for that
     /// with every write until it is done; a thousand such requests, while it merges tables, fill its queue, and then
-    /// it waits for ever for a place in the queue that it alone empties.
+    /// it waits for ever for a place in the queue that it alone empties (fjall-rs/fjall, issue 260).
     fn end_piece(&self, written: u64) -> Result<(), fjall::Error> {
         let gathered = self.gathered.fetch_add(written, Ordering::Relaxed) + written;
         if gathered >= MEMTABLE_BYTES {
