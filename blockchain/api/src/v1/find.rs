@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::files::{FileEntry, pair, text};
 use super::sessions::SessionStatus;
-use crate::document::Time;
+use crate::document::{SessionId, Time};
 use crate::percent;
 
 /// `GET /api/v1/find`. What else is said of sessions is asked for as `metadata.NAME=VALUE`.
@@ -115,6 +115,7 @@ pub enum FindLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FoundFile {
     /// The session that has it.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// When that began.
     #[schema(value_type = Time)]
@@ -128,6 +129,7 @@ pub struct FoundFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DamagedCatalogue {
     /// The session.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// When it began.
     #[schema(value_type = Time)]
