@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use lucid_api::paths;
-use lucid_api::v1::find::{FindLine, FindQuery};
+use lucid_api::v1::find::FindQuery;
 use lucid_http::extract::RawQuery;
 use lucid_http::reply::Reply;
 
@@ -28,8 +28,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Files by their path, in all archived folders, the newest session first: a line of JSON each, as soon as it is
 /// found.
 #[utoipa::path(get, path = paths::FIND, tag = "files", params(FindQuery), responses((status = 200,
-    body = FindLine, content_type = "application/x-ndjson",
-    description = "a line each; an empty line says that the search goes on")))]
+    body = Vec<u8>, content_type = "application/x-ndjson",
+    description = "a line each: `{session_id, started_at, path, ...}` with the rest as `files` has it, or \
+        `{session_id, started_at, damage}`; an empty line says that the search goes on")))]
 pub async fn find_files(State(app): AppState, RawQuery(query): RawQuery) -> Reply<Response> {
     let query = FindQuery::parse(&query).map_err(invalid)?;
     let pattern = PathPattern::new(&query.path, query.ignore_case.unwrap_or(false))?;
