@@ -13,7 +13,7 @@ use lucid_core::sign::{Producers, PublicKey};
 use lucid_data_chain::chain::Chain;
 use lucid_data_chain::chain::http::HttpChain;
 use lucid_data_chain::document::{DocumentKind, Facets, Source};
-use lucid_data_chain::ops::documents::export_documents::{ExportForm, Rows};
+use lucid_data_chain::ops::documents::export_documents::{ExportForm, ExportRows};
 use lucid_data_chain::ops::documents::filter::Filter;
 use lucid_data_chain::ops::documents::get_document::FoundDocument;
 use lucid_data_chain::ops::documents::sync_documents::ChainPins;
@@ -180,9 +180,9 @@ fn manager(url: &Address) -> anyhow::Result<HttpChain> {
 /// Documents on their way to standard output.
 enum Printed<'a> {
     /// As they are, or as a table, for programs.
-    Rows(Rows, std::io::BufWriter<OutputStream>),
+    Rows(ExportRows, std::io::BufWriter<OutputStream>),
     /// The same on a terminal, which nothing that others wrote may steer.
-    ShownRows(Rows, &'a Output),
+    ShownRows(ExportRows, &'a Output),
     /// For people, a line each.
     Lines(&'a Output),
 }
@@ -194,7 +194,7 @@ impl<'a> Printed<'a> {
             (false, true) => ExportForm::Lines,
             (false, false) => return Ok(Self::Lines(output)),
         };
-        let mut rows = Rows::new(form);
+        let mut rows = ExportRows::new(form);
         rows.heading(kind)?;
         Ok(match output.is_terminal() {
             true => Self::ShownRows(rows, output),
@@ -231,7 +231,7 @@ impl<'a> Printed<'a> {
 }
 
 /// Shows rows on a terminal, each as one line.
-fn show(rows: &mut Rows, output: &Output) -> anyhow::Result<()> {
+fn show(rows: &mut ExportRows, output: &Output) -> anyhow::Result<()> {
     let text = rows.take()?;
     let text = String::from_utf8_lossy(&text);
     for line in text.split_terminator('\n') {

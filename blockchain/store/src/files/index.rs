@@ -42,7 +42,7 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 /// written may have to wait.
 const TABLE_BYTES: u64 = 16 << 20;
 /// By level of the tree, whether the filter and the block index of a table are made of parts of 4 KiB each.
-/// A table of a deeper level has some 1 MiB of them: in one piece, what a lookup of one row needs would
+/// A table of a deeper level has some 300 KiB of them: in one piece, what a lookup of one row needs would
 /// throw much else out of the cache, and be read as a whole again once all of them no longer fit it.
 const IN_PARTS: [bool; 2] = [false, true];
 /// Tables kept open at once: no fewer, because the library takes no lower number, and no more.

@@ -38,7 +38,7 @@ pub fn export_documents(
         ..query.clone()
     };
     let mut left = most.unwrap_or(usize::MAX);
-    let mut rows = Rows::new(form);
+    let mut rows = ExportRows::new(form);
     rows.heading(query.kind).map_err(unwritten)?;
     loop {
         query.limit = query.limit.min(left);
@@ -68,14 +68,14 @@ fn table() -> csv::Writer<Vec<u8>> {
 }
 
 /// Documents that are written and not handed over.
-pub struct Rows(Form);
+pub struct ExportRows(Form);
 
 enum Form {
     Lines(Vec<u8>),
     Table(Box<csv::Writer<Vec<u8>>>),
 }
 
-impl Rows {
+impl ExportRows {
     /// Nothing yet.
     pub fn new(form: ExportForm) -> Self {
         match form {

@@ -205,6 +205,7 @@ fn hold_against(
 
 /// The first block of a chain that takes the place of the one that blocks were taken of: it holds a succession that
 /// names the end of that, at or behind the last block that was taken, and that the producer of that block signed.
+/// It signed the first block, too: anybody can put its word into one of their own.
 fn successor(
     vault: &Vault,
     chain: &dyn Chain,
@@ -239,7 +240,8 @@ fn successor(
     let producer = Json::parse(last.text.as_bytes()).ok();
     let producer = producer.as_ref().and_then(|block| block.get("producer")?.as_text());
     let is_its_producers = producer.is_some_and(|text| text == key.to_string());
-    Ok((succession.genesis == row.genesis && is_behind && is_its_producers)
+    let is_its_block = head.is_signed_by(&key);
+    Ok((succession.genesis == row.genesis && is_behind && is_its_producers && is_its_block)
         .then_some(head.entry.hash))
 }
 
@@ -319,7 +321,7 @@ impl<'a> Round<'a> {
             let row = DocumentRow::find(self.vault.index(), self.vault.cipher(), &name)?;
             let before = row.filter(|row| row.source == Source::Synchronised);
             let block = before.and_then(|row| row.block).filter(|(index, _)| *index < height);
-            if block.is_some_and(|block| self.is_of_chain(block)) {
+            if block.map_or(Ok(false), |block| self.is_of_chain(block))? {
                 chained.insert(transaction.id_digest());
             }
         }
@@ -364,10 +366,10 @@ impl<'a> Round<'a> {
     }
 
     /// Whether a block that was taken is of this chain, and not of one whose place it took.
-    fn is_of_chain(&self, (index, hash): (u64, BlockHash)) -> bool {
-        let named = self.vault.index().get(&by_index_key(index)).ok().flatten();
+    fn is_of_chain(&self, (index, hash): (u64, BlockHash)) -> Result<bool, StoreError> {
+        let named = self.vault.index().get(&by_index_key(index))?;
         let name = DocumentName::of(self.vault.cipher(), DocumentKind::Block, &hash.to_string());
-        named.and_then(|value| block_named(&value)) == Some(name)
+        Ok(named.and_then(|value| block_named(&value)) == Some(name))
     }
 
     fn parent(&self) -> Option<Parent> {

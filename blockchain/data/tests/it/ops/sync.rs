@@ -494,12 +494,22 @@ fn a_chain_answers_what_its_documents_would() {
 
 /// A chain in the place of another: its first block says so, signed by this key, of a chain that ended there.
 fn succeeding(before: &[Block], end: (u64, BlockHash), by: &SigningKey) -> Vec<Block> {
+    succeeding_in(before, end, by, by)
+}
+
+/// The same in a first block that another key signed.
+fn succeeding_in(
+    before: &[Block],
+    end: (u64, BlockHash),
+    by: &SigningKey,
+    producer: &SigningKey,
+) -> Vec<Block> {
     let (height, hash) = end;
     let reason = "a test".to_owned();
     let genesis = before[0].hash;
     let succession = Succession { genesis, height, hash, reason, timestamp: NOW };
     let first = vec![succession.sign(by).unwrap()];
-    let block = Block::build(None, first, NOW.plus_seconds(50), by);
+    let block = Block::build(None, first, NOW.plus_seconds(50), producer);
     grow(vec![block], 3, "new")
 }
 
@@ -516,6 +526,7 @@ fn a_chain_that_takes_the_place_of_another_by_its_producers_word_is_gone_on_with
     };
     let strangers = [
         succeeding(&before, end(&before[5]), &key(2)),
+        succeeding_in(&before, end(&before[5]), &key(1), &key(2)),
         succeeding(&before, (3, before[3].hash), &key(1)),
         succeeding(&before, (4, before[3].hash), &key(1)),
         succeeding(&before[1..], end(&before[5]), &key(1)),
