@@ -338,6 +338,7 @@ fn session_row(draw: &mut Draw<'_>, id: &SessionId) -> SessionRow {
         tail_gap: draw.flag(),
         sealed: None,
         anchored: None,
+        begun_by: draw.flag().then(|| draw.text(9)).filter(|name| !name.is_empty()),
     }
 }
 

@@ -22,6 +22,7 @@ use lucid_data_chain::Opened;
 use lucid_data_chain::app::{App, jobs, router};
 use lucid_data_chain::workers::anchoring::Anchoring;
 use lucid_http::config::Environment;
+use lucid_http::credentials::Credentials;
 use lucid_http::health::HealthReport;
 use lucid_http::porch::Porch;
 use lucid_http::serve::Shutdown;
@@ -105,7 +106,7 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
         let opened = Opened::open(&config.common.data_dir, &options)?;
         let jobs = jobs(&Shutdown::new(), &Clock::system());
         let app = App::new(opened, &config, Anchoring::new(None), jobs);
-        let data = router(Arc::new(app), &config);
+        let data = router(Arc::new(app), &config, &Credentials::nobody_asks(), None);
         let now = Timestamp::from_micros(T0);
         let open = opened::Options { create: true, ..opened::Options::default() };
         let opened = opened::open(&folder.path().join("chain"), &open, now)?;
@@ -140,7 +141,12 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
         );
         app.set_opened(opened);
         let config = lucid_block_manager::config::Config::load(&environment, None)?.config.common;
-        let porch = Porch::new(lucid_block_manager::config::SERVICE, &config, HealthReport::new);
+        let porch = Porch::new(
+            lucid_block_manager::config::SERVICE,
+            &config,
+            &Credentials::nobody_asks(),
+            HealthReport::new,
+        );
         let chain = porch.around(chain_routes::routes(app));
         Ok::<_, Box<dyn std::error::Error>>((data, chain, block))
     })?;

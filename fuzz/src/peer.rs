@@ -311,10 +311,11 @@ struct Clients {
 static CLIENTS: LazyLock<Option<Clients>> = LazyLock::new(|| {
     let url = format!("http://{}", (*SERVER)?);
     let retry = Retry { count: 0, delay: Duration::ZERO };
-    let options = ClientOptions { timeout: Duration::from_secs(2), retry };
+    let options =
+        ClientOptions { timeout: Duration::from_secs(2), retry, ..ClientOptions::default() };
     Some(Clients {
-        data: DataChainClient::new(&url, options).ok()?,
-        chain: BlockManagerClient::new(&url, options).ok()?,
+        data: DataChainClient::new(&url, options.clone()).ok()?,
+        chain: BlockManagerClient::new(&url, options.clone()).ok()?,
         peer: HttpPeer::with(&url, options).ok()?,
     })
 });

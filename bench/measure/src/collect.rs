@@ -80,7 +80,7 @@ fn store(opened: &Opened, first: u64) -> anyhow::Result<Vec<lucid_core::digest::
         })
         .collect();
     let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-    Ok(store_chunks(&opened.vault, KEEPING, 2, BEGAN, &slices)?
+    Ok(store_chunks(&opened.vault, KEEPING, 2, BEGAN, None, &slices)?
         .iter()
         .map(|chunk| chunk.id)
         .collect())

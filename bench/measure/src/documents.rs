@@ -22,6 +22,7 @@ use lucid_data_chain::ops::documents::query_documents::{
 };
 use lucid_data_chain::ops::documents::store_document::store_document;
 use lucid_data_chain::ops::documents::sync_documents::{ChainPins, SyncWatch, sync_documents};
+use lucid_data_chain::ops::sight::Sight;
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params, params_from_iter};
@@ -511,6 +512,7 @@ impl Asked {
             descending: true,
             total: false,
             quiet_since: BEGAN,
+            sight: Sight::everything(),
         })
     }
 }

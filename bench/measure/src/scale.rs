@@ -44,6 +44,7 @@ pub const KEEPING: StorageOptions =
 
 pub fn begin(opened: &Opened, id: &str) -> anyhow::Result<()> {
     let session = NewSession {
+        begun_by: None,
         id: Some(id.parse()?),
         user: String::new(),
         layout: Layout::Raw,
@@ -71,7 +72,7 @@ pub fn make(scratch: &Path, chunks: u64, bytes: usize) -> anyhow::Result<Value> 
         let batch: Vec<Vec<u8>> =
             (first..chunks.min(first + BATCH)).map(|number| chunk(number, bytes)).collect();
         let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-        let stored = store_chunks(&opened.vault, KEEPING, 2, BEGAN, &slices)?;
+        let stored = store_chunks(&opened.vault, KEEPING, 2, BEGAN, None, &slices)?;
         let length = u32::try_from(bytes)?;
         let references = stored.iter().map(|chunk| (chunk.id, length)).collect();
         let session = id.parse()?;

@@ -12,13 +12,14 @@ mod retry;
 
 use std::io::Read;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::blocking::{Body, Client, RequestBuilder, Response};
+use reqwest::blocking::{Body, Client, ClientBuilder, RequestBuilder, Response};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, RANGE};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Certificate, Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,10 +28,14 @@ pub use data_chain::{Append, DataChainClient};
 pub use error::{ClientError, Refused};
 pub use retry::Retry;
 
+use crate::access::TokenSource;
 use crate::address::Address;
+use crate::tls::Pin;
 use crate::v1::service::{Health, Root, Status};
 use crate::{headers, paths};
 
+/// What the address of a local socket begins with.
+pub const LOCAL_SOCKET: &str = "unix:";
 /// A reply in JSON is believed up to here: a page of a thousand blocks stays far below.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 /// An answer that is handed on is believed up to here.
@@ -40,18 +45,32 @@ const VERIFY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// A body slower than this is given up: the timeout grows with the body.
 const UPLOAD_BYTES_PER_SECOND: u64 = 256 << 10;
 
-/// How patient a client is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How patient a client is, and what it shows of itself.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClientOptions {
     /// For each attempt, and for each wait while a reply streams.
     pub timeout: Duration,
     /// What happens after an attempt that failed.
     pub retry: Retry,
+    /// The token that is sent with every request.
+    pub token: Option<TokenSource>,
+    /// By what a server is believed that speaks TLS.
+    pub trust: Trust,
+}
+
+/// By what a server is believed that speaks TLS: by the system's authorities, unless this says more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// A file with more authorities, in PEM.
+    pub authorities: Option<PathBuf>,
+    /// The key that it has, and nothing else.
+    pub pin: Option<Pin>,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), retry: Retry::default() }
+        let (timeout, trust) = (Duration::from_secs(30), Trust::default());
+        Self { timeout, retry: Retry::default(), token: None, trust }
     }
 }
 
@@ -103,9 +122,11 @@ struct Call {
 }
 
 impl Connection {
-    /// `base` is the service's address: `http://host:port`, without a path.
+    /// `base` is the service's address: `http://host:port`, without a path, or `unix:` and the path of its local
+    /// socket.
     fn new(base: &str, options: ClientOptions) -> Result<Self, ClientError> {
-        let base = service_url(base)?;
+        let socket = base.strip_prefix(LOCAL_SOCKET);
+        let base = service_url(if socket.is_some() { "http://localhost" } else { base })?;
         let mut builder = Client::builder()
             .timeout(options.timeout)
             .connect_timeout(options.timeout.min(Duration::from_secs(10)))
@@ -114,10 +135,15 @@ impl Connection {
             // Redirects and proxies from the environment would make the address a guess.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
+        if let Some(socket) = socket {
+            builder = builder.unix_socket(PathBuf::from(socket));
+        }
         install_tls();
         if base.scheme() == "http" {
             // Plain connections must not need, nor wait for, the system's certificates.
             builder = builder.tls_certs_only([]);
+        } else {
+            builder = options.trust.apply(builder)?;
         }
         let http = builder.build().map_err(ClientError::from_transport)?;
         Ok(Self { base, http, options })
@@ -154,7 +180,7 @@ impl Connection {
     fn send(&self, call: &Call) -> Result<Response, ClientError> {
         let mut attempt = 0;
         loop {
-            let result = self.build(call).send().map_err(ClientError::from_transport);
+            let result = self.build(call)?.send().map_err(ClientError::from_transport);
             let error = match result.and_then(accept) {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
@@ -168,18 +194,22 @@ impl Connection {
         }
     }
 
-    fn build(&self, call: &Call) -> RequestBuilder {
-        let request = self
+    fn build(&self, call: &Call) -> Result<RequestBuilder, ClientError> {
+        let mut request = self
             .http
             .request(call.method.clone(), call.url.clone())
             .headers(call.headers.clone())
             .timeout(call.timeout);
-        match &call.body {
+        if let Some(token) = &self.options.token {
+            // The header is marked so that it is never shown.
+            request = request.bearer_auth(token.read().map_err(ClientError::unsendable)?.expose());
+        }
+        Ok(match &call.body {
             None => request,
             Some((kind, body)) => {
                 request.header(CONTENT_TYPE, *kind).body(Body::from(body.clone()))
             }
-        }
+        })
     }
 
     /// Sends a call and reads the reply's text.
@@ -203,7 +233,7 @@ impl Connection {
     }
 
     fn relay(&self, call: Call) -> Result<Relayed, ClientError> {
-        let response = self.build(&call).send().map_err(ClientError::from_transport)?;
+        let response = self.build(&call)?.send().map_err(ClientError::from_transport)?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let (status, kind) = (response.status().as_u16(), kind.unwrap_or_default().to_owned());
         let body = read(response, RELAYED_BYTES_MAX + 1)?;
@@ -231,7 +261,7 @@ impl Connection {
     /// Health is an answer even when it comes with 503, and is asked once.
     fn health(&self) -> Result<Health, ClientError> {
         let response = self
-            .build(&self.get(paths::HEALTH, &[])?)
+            .build(&self.get(paths::HEALTH, &[])?)?
             .send()
             .map_err(ClientError::from_transport)?;
         let response = match response.status() {
@@ -309,6 +339,26 @@ impl Call {
     fn accept(mut self, kind: &'static str) -> Self {
         self.headers.insert(ACCEPT, reqwest::header::HeaderValue::from_static(kind));
         self
+    }
+}
+
+impl Trust {
+    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, ClientError> {
+        if let Some(pin) = self.pin {
+            let config = pin.client(rustls::crypto::ring::default_provider());
+            let config = config.map_err(|error| ClientError::unsendable(error.to_string()))?;
+            return Ok(builder.tls_backend_preconfigured(config));
+        }
+        let Some(path) = &self.authorities else { return Ok(builder) };
+        let wrong = |why: &dyn std::fmt::Display| {
+            ClientError::unsendable(format!("authorities in {}: {why}", path.display()))
+        };
+        let text = std::fs::read(path).map_err(|error| wrong(&error))?;
+        let found = Certificate::from_pem_bundle(&text).map_err(|error| wrong(&error))?;
+        if found.is_empty() {
+            return Err(wrong(&"there is no certificate in it"));
+        }
+        Ok(builder.tls_certs_merge(found))
     }
 }
 

@@ -190,6 +190,7 @@ const KEPT: [&str; 6] = [
 /// How any operation may be refused: the status, a name for it, and what it means.
 pub const REFUSALS: &[(u16, &str, &str)] = &[
     (400, "malformed", "The request cannot be read."),
+    (401, "unauthorized", "Credentials are asked for, and those that are shown do not count."),
     (403, "forbidden", "It is not allowed, or not from where it comes."),
     (404, "not_found", "There is no such thing."),
     (409, "conflict", "What is stored does not allow it; `code` says what."),

@@ -5,6 +5,7 @@
 //! neither can misspell the other. It decides nothing: a type here holds what a body may say,
 //! the nouns of `lucid-core` hold what is true.
 
+pub mod access;
 pub mod address;
 #[cfg(feature = "client")]
 pub mod client;
@@ -14,4 +15,6 @@ pub mod headers;
 pub mod paths;
 pub mod percent;
 pub mod problem;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod v1;

@@ -30,6 +30,7 @@ mod scrub;
 mod seal;
 mod show;
 mod span;
+mod token;
 mod up;
 mod verify;
 mod watch;
@@ -42,6 +43,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use lucid_api::address::Address;
+use lucid_api::tls::Pin;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
@@ -55,6 +57,7 @@ use crate::interrupt;
 use crate::output::{Output, OutputMode};
 use crate::place::reading::{self, Reading};
 use crate::place::{Place, WriteSessions, local, remote};
+use crate::showing::client_options;
 
 /// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
 /// when it existed.
@@ -92,6 +95,16 @@ pub struct Home {
         value_name = "URL"
     )]
     pub server: Option<Address>,
+    /// A file with the token that is shown to the server and to a block-manager; else `LUCID_TOKEN`, else the
+    /// line of that server in ~/.config/lucid/credentials.
+    #[arg(long, global = true, env = "LUCID_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A file with authorities, in PEM, that servers are believed by besides those of the system.
+    #[arg(long, global = true, env = "LUCID_CA_FILE", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The key of the server, as it says when it starts: it is believed by that alone.
+    #[arg(long, global = true, env = "LUCID_PIN", value_name = "SHA256")]
+    pub pin: Option<Pin>,
     /// The root key, if it is not kept in the data folder.
     #[arg(long, global = true, env = "LUCID_MASTER_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
@@ -188,6 +201,8 @@ enum Verb {
     Mirror(mirror::Mirror),
     /// List and change the keys of a folder.
     Keys(keys::Keys),
+    /// Make, list and revoke tokens, by which services know their callers.
+    Token(token::TokenVerb),
     /// List sessions, or the files of one.
     Ls(ls::Ls),
     /// Look for files in all archived folders.
@@ -248,6 +263,7 @@ impl Verb {
             | Self::CheckProof(_)
             | Self::Mirror(_) => true,
             Self::Keys(verb) => verb.only_reads(),
+            Self::Token(verb) => verb.only_reads(),
             Self::Scrub(verb) => verb.only_reads(),
             Self::Chain(verb) => verb.only_reads(),
             Self::Archive(_)
@@ -293,6 +309,7 @@ impl Verb {
                  command can be run again"
             }
             Self::Doctor(_) => "the clock is accepted or it is not; run the same command again",
+            Self::Token(_) => "the list of tokens is as it was or as it was to be",
             Self::Keys(_) => {
                 "the old keys or the new ones open the store; `lucid keys list` says which"
             }
@@ -362,6 +379,7 @@ impl Arguments {
             Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) | Verb::Doctor(_) => {
                 None
             }
+            Verb::Token(_) => Some("a list of tokens is not encrypted"),
             _ => self.home.server.as_ref().map(|_| "the server has its own"),
         }
     }
@@ -428,6 +446,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Watch(verb) => verb.run(home, output),
         Verb::Mirror(verb) => verb.run(home, output),
         Verb::Keys(verb) => verb.run(home, output),
+        Verb::Token(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
         Verb::Find(verb) => verb.run(home, output),
         Verb::Query(verb) => verb.run(home, output),
@@ -486,6 +505,11 @@ pub(crate) fn now() -> Timestamp {
     Clock::system().now()
 }
 
+/// What tells the time to what is opened here.
+pub(crate) fn clock() -> Clock {
+    Clock::system()
+}
+
 /// What time it is, and how much has passed regardless of how the clock is set, for what is timed by it again
 /// and again.
 pub(crate) fn moment() -> Moment {
@@ -496,8 +520,8 @@ pub(crate) fn moment() -> Moment {
 /// answer does not look whole if it may not be.
 fn open(home: &Home, verb: &str, output: &Output) -> anyhow::Result<Box<dyn Place>> {
     let place: Box<dyn Place> = match &home.server {
-        Some(url) => Box::new(remote::Remote::connect(url)?),
-        None => Box::new(local::Local::open(home, verb, now())?),
+        Some(url) => Box::new(remote::Remote::connect(url, client_options(home, url)?)?),
+        None => Box::new(local::Local::open(home, verb, &clock())?),
     };
     reading::say(output, place.only_read());
     say_loss(place.as_ref(), "", output);

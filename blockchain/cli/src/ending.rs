@@ -127,6 +127,7 @@ fn of_client(error: &ClientError) -> Option<u8> {
             (refused.status == 429 || refused.status >= 500).then_some(UNAVAILABLE)
         }
         ClientError::Transport { .. }
+        | ClientError::Untrusted { .. }
         | ClientError::Unreadable { .. }
         | ClientError::TooLong { .. } => Some(UNAVAILABLE),
         ClientError::Unsendable { .. } => Some(WRONG_USE),

@@ -81,6 +81,9 @@ fn of_client(error: &ClientError) -> Option<&'static str> {
     match error {
         ClientError::Transport { .. } => Some(LOOK),
         ClientError::Refused(refused) => of_refusal(refused),
+        ClientError::Untrusted { .. } => Some(
+            "name its authority with --ca (LUCID_CA_FILE), or its key, as it says when it starts, with --pin",
+        ),
         ClientError::Unreadable { .. } => {
             Some("look whether the address is that of a server of lucid, and of this version")
         }
@@ -106,6 +109,9 @@ fn of_refusal(refused: &Refused) -> Option<&'static str> {
         ErrorCode::Damaged => HEAL,
         ErrorCode::Full => ROOM,
         ErrorCode::Busy | ErrorCode::Unavailable => "try again later",
+        ErrorCode::Unauthorized => {
+            "show a token: --token-file names a file with one (LUCID_TOKEN_FILE), `lucid token create` makes one"
+        }
         code => code.remedy(),
     })
 }

@@ -21,7 +21,13 @@ pub enum InputStanding {
     Differs,
     /// It is shorter, and begins as what is kept does.
     Short(u64),
+    /// It is long enough, and has been read so far; what is kept may not be read back.
+    Unseen,
 }
+
+/// What is said then.
+pub const UNSEEN: &str = "what is kept cannot be held against what comes: these credentials may add, and not read \
+    back";
 
 /// Reads from the beginning of an input what a session keeps, and compares it.
 pub fn hold_against(
@@ -35,6 +41,7 @@ pub fn hold_against(
         let wanted = match kept {
             KeptPart::Chunk(_, length) => length,
             KeptPart::Bytes(bytes) => bytes.len() as u64,
+            KeptPart::Unseen(length) => length,
         };
         read.clear();
         (&mut *input).take(wanted).read_to_end(&mut read).context("the input cannot be read")?;
@@ -42,6 +49,10 @@ pub fn hold_against(
         let is_same = match kept {
             KeptPart::Chunk(chunk, _) => ChunkId::from(blake3::hash(&read)) == chunk,
             KeptPart::Bytes(bytes) => read == bytes,
+            KeptPart::Unseen(_) => {
+                standing = InputStanding::Unseen;
+                read.len() as u64 == wanted
+            }
         };
         standing = match (is_same, (read.len() as u64) < wanted) {
             (true, _) => return Ok(true),

@@ -515,13 +515,16 @@ mod tests {
             data: room.path().join("store"),
             server: None,
             key_file: None,
+            token_file: None,
+            ca: None,
+            pin: None,
             passphrase_file: None,
             blocks: None,
             read_only: false,
             reading: None,
             typed: None,
         };
-        let place = Local::create(&home, "watch", crate::cmd::now(), true).unwrap();
+        let place = Local::create(&home, "watch", &crate::cmd::clock(), true).unwrap();
         let plan = WatchPlan {
             folder: folder.clone(),
             not: Vec::new(),

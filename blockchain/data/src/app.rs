@@ -12,6 +12,7 @@ use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_core::time::Timestamp;
 use lucid_core::words::many;
 use lucid_http::budget::{Budget, keep, kept};
+use lucid_http::credentials::Credentials;
 use lucid_http::extract::JSON;
 use lucid_http::health::HealthReport;
 use lucid_http::jobs::Jobs;
@@ -19,6 +20,7 @@ use lucid_http::places::Places;
 use lucid_http::porch::Porch;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use lucid_http::tls::Tls;
 use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -384,7 +386,12 @@ pub fn jobs(shutdown: &Shutdown, clock: &Clock) -> Jobs {
 }
 
 /// What is served while the folder is opened: how far that is.
-pub fn starting(jobs: &Arc<Jobs>, config: &Config) -> Router {
+pub fn starting(
+    jobs: &Arc<Jobs>,
+    config: &Config,
+    credentials: &Credentials,
+    tls: Option<Tls>,
+) -> Router {
     let probed = jobs.clone();
     let probe = move || {
         let at = probed.show(JobKind::Reindex);
@@ -399,15 +406,22 @@ pub fn starting(jobs: &Arc<Jobs>, config: &Config) -> Router {
             _ => report.detail("the data folder is being opened"),
         }
     };
-    Porch::new(SERVICE, &config.common, probe)
+    Porch::new(SERVICE, &config.common, credentials, probe)
+        .tls(tls)
         .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
         .around(routes::starting(jobs.clone()))
 }
 
 /// Everything that is served.
-pub fn router(app: Arc<App>, config: &Config) -> Router {
+pub fn router(
+    app: Arc<App>,
+    config: &Config,
+    credentials: &Credentials,
+    tls: Option<Tls>,
+) -> Router {
     let probe = app.clone();
-    Porch::new(SERVICE, &config.common, move || probe.report())
+    Porch::new(SERVICE, &config.common, credentials, move || probe.report())
+        .tls(tls)
         .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
         .replies(app.replies.clone())
         .around(routes::routes(app))

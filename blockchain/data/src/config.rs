@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lucid_api::address::Address;
+use lucid_api::client::{ClientOptions, Retry, Trust};
 use lucid_http::Service;
-use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
+use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Outbound, Settings};
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::Passphrase;
 
@@ -123,6 +124,12 @@ fn read(settings: &mut Settings<'_>) -> Config {
         owner: SERVICE.name.to_owned(),
         clock: Clock::system(),
     }
+}
+
+/// How another service is called.
+pub(crate) fn client_options(outbound: &Outbound, retry: Retry) -> ClientOptions {
+    let Outbound { timeout, token, authorities, pin, .. } = outbound.clone();
+    ClientOptions { timeout, retry, token, trust: Trust { authorities, pin } }
 }
 
 fn keep_days(settings: &mut Settings<'_>) -> u32 {

@@ -99,6 +99,8 @@ pub struct Started {
     pub one_shot: bool,
     /// Whose copies its chunks are: its own, or everyone's.
     pub owner: Owner,
+    /// What the credentials are called of who began it, where any were asked for.
+    pub begun_by: Option<String>,
 }
 
 /// Chunks of a session, one after the other.
@@ -207,6 +209,7 @@ impl Fact {
                 }
                 to.u8(u8::from(fact.one_shot));
                 write_owner(&mut to, fact.owner);
+                write_name_at_end(&mut to, fact.begun_by.as_deref());
             }
             Self::Referenced(fact) => {
                 to.u8(kind::REFERENCED).text(fact.session.as_str());
@@ -318,7 +321,37 @@ fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, Wi
     let metadata = read_metadata(from)?;
     let one_shot = read_flag(from, "a manner")?;
     let owner = read_owner(from)?;
-    Ok(Started { session, user, layout, secret, profile, started_at, metadata, one_shot, owner })
+    let begun_by = read_name_at_end(from)?;
+    Ok(Started {
+        session,
+        user,
+        layout,
+        secret,
+        profile,
+        started_at,
+        metadata,
+        one_shot,
+        owner,
+        begun_by,
+    })
+}
+
+/// Writes what credentials are called behind everything else: nothing, where none were asked for.
+pub(crate) fn write_name_at_end(to: &mut Writer, name: Option<&str>) {
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        to.text(name);
+    }
+}
+
+/// Reads [`write_name_at_end`].
+pub(crate) fn read_name_at_end(from: &mut Reader<'_>) -> Result<Option<String>, WireFault> {
+    if from.is_empty() {
+        return Ok(None);
+    }
+    match from.text("a caller")? {
+        "" => Err(WireFault::Invalid { what: "a caller" }),
+        name => Ok(Some(name.to_owned())),
+    }
 }
 
 /// Reads what is kept with a session. Its keys ascend: one fact has one spelling.
@@ -391,6 +424,7 @@ mod tests {
                 metadata: BTreeMap::from([("k".into(), "v".into())]),
                 one_shot: true,
                 owner: Owner::new([8; 16]),
+                begun_by: None,
             }),
             Fact::Referenced(Referenced {
                 session: session.clone(),
@@ -444,6 +478,7 @@ mod tests {
                 until: Some(Timestamp::from_micros(6)),
                 metadata: "{}".into(),
                 chunks: vec![(ChunkId::new([1; 32]), 10)],
+                sender: None,
             }),
             Fact::Forgotten(Forgotten { chunks: vec![ChunkId::new([1; 32])] }),
             Fact::Chain(OwnChain::default()),
@@ -610,7 +645,7 @@ mod tests {
         }
         let chunk = (ChunkId::new([1; 32]), 10);
         let uploaded = |count| {
-            Uploaded::of(at, None, "", &vec![chunk; count])
+            Uploaded::of(at, None, "", &vec![chunk; count], None)
                 .into_iter()
                 .map(Fact::Uploaded)
                 .collect()

@@ -18,7 +18,7 @@ pub mod ops;
 mod problems;
 pub mod projection;
 pub mod reply;
-mod routes;
+pub mod routes;
 pub mod row;
 pub mod service;
 pub mod source;

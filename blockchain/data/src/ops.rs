@@ -7,6 +7,7 @@ pub mod error;
 mod look_again;
 pub mod proofs;
 pub mod sessions;
+pub mod sight;
 pub mod upkeep;
 
 pub use error::{Clash, OpError};

@@ -125,6 +125,7 @@ impl SessionProjection {
             tail_gap: false,
             sealed: None,
             anchored: None,
+            begun_by: fact.begun_by,
         };
         self.put_in_orders(changes, &name, &session)?;
         self.store(changes, &name, &session)

@@ -21,6 +21,7 @@ mod query;
 mod removal;
 mod scrub;
 mod sessions;
+mod sight;
 mod status;
 mod storage;
 mod sync;
@@ -29,7 +30,7 @@ mod verification;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderName;
+use axum::http::{HeaderName, Method};
 use lucid_api::headers::UPLOAD_OFFSET as OFFSET;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
@@ -38,10 +39,11 @@ use lucid_http::jobs::Jobs;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::table;
-use lucid_http::table::RouteRow;
+use lucid_http::table::{RouteRow, Wanted};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::sight::kept_to_sight;
 use crate::app::App;
 
 /// What handlers are given.
@@ -58,7 +60,13 @@ const BLOCK: Limits = Limits::new(32 << 20, 120, 8);
 
 /// Every route, within its limits.
 pub fn routes(app: Arc<App>) -> OpenApiRouter {
-    table::routes(rows()).with_state(app)
+    let rows = rows().into_iter().map(|row| kept_to_sight(row, &app));
+    table::routes(rows.collect()).with_state(app)
+}
+
+/// Who may ask for which route.
+pub fn access() -> Vec<(Method, &'static str, Wanted)> {
+    rows().into_iter().map(|row| (row.method, row.path, row.wanted)).collect()
 }
 
 #[rustfmt::skip]
@@ -69,48 +77,48 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
     const LASTING: Limits = Limits::LASTING;
     const STREAM: Limits = Limits::STREAM;
     table![
-        GET    STATUS               status::get_status,             ORDINARY, Read;
+        GET    STATUS               status::get_status,             ORDINARY, Verify;
         GET    DEDUPLICATION_STATS  status::deduplication_stats,    ORDINARY, Read;
-        POST   SESSIONS             sessions::create_session,       ORDINARY, Append;
-        GET    SESSIONS             sessions::list_sessions,        ORDINARY, Read;
-        GET    SESSION              sessions::get_session,          BATCH,    Read;
-        HEAD   SESSION              sessions::head_session,         BATCH,    Append;
-        DELETE SESSION              removal::remove_session,        BATCH,    Administer;
-        POST   SESSION_REFERENCES   sessions::add_references,       LARGE,    Append;
-        POST   SESSION_APPEND       append::append_stream,          STREAM,   Append;
-        POST   SESSION_SEAL         sessions::seal_session,         BATCH,    Append;
-        PUT    SESSION_HOLD         removal::hold_session,          ORDINARY, Administer;
-        DELETE SESSION_HOLD         removal::release_session,       ORDINARY, Administer;
-        GET    TOMBSTONES           removal::list_tombstones,       ORDINARY, Read;
-        GET    SESSION_MANIFEST     manifest::get_manifest,         ORDINARY, Read;
-        POST   SESSION_ANCHOR       anchors::anchor_session,        ORDINARY, Append;
-        GET    SESSION_ANCHOR       anchors::get_anchor,            ORDINARY, Read;
-        GET    SESSION_DATA         content::get_data,              LASTING,  Read;
-        GET    SESSION_FILES        files::list_files,              ORDINARY, Read;
-        GET    SESSION_FILE         files::get_file,                LASTING,  Read;
-        GET    SESSION_TAR          files::get_archive,             LASTING,  Read;
-        GET    FIND                 find::find_files,               LASTING,  Read;
-        GET    SESSION_PROOF        proofs::prove_session,          BATCH,    Read;
-        GET    SESSION_CHUNK_PROOF  proofs::prove_chunk,            BATCH,    Read;
-        POST   CHUNKS               chunk::put_chunk,               LARGE,    Append;
+        POST   SESSIONS             sessions::create_session,       ORDINARY, Append within;
+        GET    SESSIONS             sessions::list_sessions,        ORDINARY, Verify within;
+        GET    SESSION              sessions::get_session,          BATCH,    Verify within;
+        HEAD   SESSION              sessions::head_session,         BATCH,    Append within;
+        DELETE SESSION              removal::remove_session,        BATCH,    Administer within;
+        POST   SESSION_REFERENCES   sessions::add_references,       LARGE,    Append within;
+        POST   SESSION_APPEND       append::append_stream,          STREAM,   Append within;
+        POST   SESSION_SEAL         sessions::seal_session,         BATCH,    Append within;
+        PUT    SESSION_HOLD         removal::hold_session,          ORDINARY, Administer within;
+        DELETE SESSION_HOLD         removal::release_session,       ORDINARY, Administer within;
+        GET    TOMBSTONES           removal::list_tombstones,       ORDINARY, Verify within;
+        GET    SESSION_MANIFEST     manifest::get_manifest,         ORDINARY, Verify within;
+        POST   SESSION_ANCHOR       anchors::anchor_session,        ORDINARY, Append within;
+        GET    SESSION_ANCHOR       anchors::get_anchor,            ORDINARY, Verify within;
+        GET    SESSION_DATA         content::get_data,              LASTING,  Read within;
+        GET    SESSION_FILES        files::list_files,              ORDINARY, Read within;
+        GET    SESSION_FILE         files::get_file,                LASTING,  Read within;
+        GET    SESSION_TAR          files::get_archive,             LASTING,  Read within;
+        GET    FIND                 find::find_files,               LASTING,  Read within;
+        GET    SESSION_PROOF        proofs::prove_session,          BATCH,    Verify within;
+        GET    SESSION_CHUNK_PROOF  proofs::prove_chunk,            BATCH,    Verify within;
+        POST   CHUNKS               chunk::put_chunk,               LARGE,    Append within;
         GET    CHUNKS               chunk::list_chunks,             LARGE,    Read;
-        PUT    SESSION_CHUNK        chunk::put_session_chunk,       LARGE,    Append;
-        POST   SESSION_CHUNKS       chunk::add_session_chunk,       LARGE,    Append;
-        GET    SESSION_CHUNKS       chunk::list_session_chunks,     LARGE,    Read;
-        GET    CHUNK                chunk::get_chunk,               LARGE,    Read;
+        PUT    SESSION_CHUNK        chunk::put_session_chunk,       LARGE,    Append within;
+        POST   SESSION_CHUNKS       chunk::add_session_chunk,       LARGE,    Append within;
+        GET    SESSION_CHUNKS       chunk::list_session_chunks,     LARGE,    Read within;
+        GET    CHUNK                chunk::get_chunk,               LARGE,    Read within;
         DELETE CHUNK                chunk::delete_chunk,            LARGE,    Administer;
-        GET    CHUNK_RAW            chunk::get_chunk_raw,           LASTING,  Read;
-        GET    CHUNK_METADATA       chunk::get_chunk_metadata,      ORDINARY, Read;
-        POST   CHUNKS_MISSING       chunk_batches::missing_chunks,  ORDINARY, Append;
-        POST   CHUNKS_BATCH         chunk_batches::store_chunks,    BATCH,    Append;
-        POST   CHUNKS_GET           chunk_batches::get_chunks,      LASTING,  Read;
-        POST   MERKLE_BUILD         merkle::build_tree,             TREES,    Read;
+        GET    CHUNK_RAW            chunk::get_chunk_raw,           LASTING,  Read within;
+        GET    CHUNK_METADATA       chunk::get_chunk_metadata,      ORDINARY, Read within;
+        POST   CHUNKS_MISSING       chunk_batches::missing_chunks,  ORDINARY, Append within;
+        POST   CHUNKS_BATCH         chunk_batches::store_chunks,    BATCH,    Append within;
+        POST   CHUNKS_GET           chunk_batches::get_chunks,      LASTING,  Read within;
+        POST   MERKLE_BUILD         merkle::build_tree,             TREES,    Read within;
         GET    MERKLE_TREE          merkle::get_tree,               ORDINARY, Read;
         GET    MERKLE_PROOF         merkle::prove_leaf,             ORDINARY, Read;
-        POST   MERKLE_VERIFY        merkle::verify_proof,           ORDINARY, Verify;
-        POST   VERIFY_SESSION       verification::verify_session,   LASTING,  Verify;
-        GET    VERIFY_SESSION       verification::get_verification, ORDINARY, Verify;
-        POST   VERIFY_CHUNK         verification::verify_chunk,     LARGE,    Verify;
+        POST   MERKLE_VERIFY        merkle::verify_proof,           ORDINARY, Verify within;
+        POST   VERIFY_SESSION       verification::verify_session,   LASTING,  Verify within;
+        GET    VERIFY_SESSION       verification::get_verification, ORDINARY, Verify within;
+        POST   VERIFY_CHUNK         verification::verify_chunk,     LARGE,    Verify within;
         GET    VERIFY_HISTORY       verification::verify_history,   ORDINARY, Verify;
         GET    SESSION_EXPORT       mirror::export_session,         ORDINARY, Administer;
         POST   SESSION_IMPORT       mirror::import_session,         LARGE,    Administer;
@@ -133,11 +141,11 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         GET    STORAGE_TRANSACTION_HISTORY storage::get_transaction_history, ORDINARY, Read;
         GET    DATA_BLOCKS          query::list_data_blocks,        LASTING,  Read;
         GET    DATA_TRANSACTIONS    query::list_data_transactions,  LASTING,  Read;
-        GET    DATA_SESSIONS        query::list_data_sessions,      LASTING,  Read;
+        GET    DATA_SESSIONS        query::list_data_sessions,      LASTING,  Read within;
         GET    QUERY_STATS          query::get_query_stats,         ORDINARY, Read;
         POST   QUERY_BLOCKS         query::query_blocks,            ORDINARY, Read;
         POST   QUERY_TRANSACTIONS   query::query_transactions,      ORDINARY, Read;
-        POST   QUERY_SESSIONS       query::query_sessions,          ORDINARY, Read;
+        POST   QUERY_SESSIONS       query::query_sessions,          ORDINARY, Read within;
         POST   DATA_INDEX           index::queue,                   ORDINARY, Write;
         GET    INDEX                index::get_index,               ORDINARY, Read;
         GET    INDEX_STATS          index::get_index_stats,         ORDINARY, Read;
@@ -184,5 +192,15 @@ mod tests {
     #[test]
     fn the_table_says_what_the_documentation_says() {
         assert_eq!(table::misdocumented(&rows()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_documents_say_who_may_ask() {
+        let text = include_str!("../../../docs/ACCESS.md");
+        let between = text
+            .split_once("<!-- data-chain -->\n")
+            .and_then(|(_, rest)| rest.split_once("<!-- end -->"));
+        let written = between.map(|(table, _)| table);
+        assert_eq!(written, Some(table::who_may_ask(&rows()).as_str()));
     }
 }

@@ -33,7 +33,10 @@ use lucid_store::registry::data_chain::key::{
     ANCHOR, BY_TIME, COUNTS, LAST_MANIFEST, MANIFEST, PROOF, REFERENCE, SESSION, TAIL, UNANCHORED,
 };
 
-use crate::fact::{read_flag, read_metadata, read_number, read_owner, write_owner};
+use crate::fact::{
+    read_flag, read_metadata, read_name_at_end, read_number, read_owner, write_name_at_end,
+    write_owner,
+};
 
 pub use chain::{chain_key, own_chain};
 pub use chunks::{
@@ -113,6 +116,8 @@ pub struct SessionRow {
     pub sealed: Option<SealedRow>,
     /// Where it is anchored, once it is.
     pub anchored: Option<(u64, BlockHash)>,
+    /// What the credentials are called of who began it, where any were asked for.
+    pub begun_by: Option<String>,
 }
 
 /// What is known of a session since it was sealed.
@@ -204,6 +209,7 @@ impl SessionRow {
         to.option(self.anchored, |to, (index, hash)| {
             to.u64(index).raw(hash.as_bytes());
         });
+        write_name_at_end(&mut to, self.begun_by.as_deref());
         to.finish()
     }
 
@@ -252,6 +258,7 @@ impl SessionRow {
             anchored: from.option("an anchor", |from| {
                 Ok((from.u64("a block index")?, BlockHash::new(from.array("a block hash")?)))
             })?,
+            begun_by: read_name_at_end(&mut from)?,
         };
         from.finish()?;
         Ok(row)

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_api::v1::maintenance::{JobKind, ProgressState};
+use lucid_http::credentials::{Credentials, Now};
 use lucid_http::jobs::Jobs;
-use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown};
+use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown, serve_locally};
+use lucid_http::tls::Tls;
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
-use lucid_store::files::folder::{CLOCK_AGAIN, Options, clock_fault};
+use lucid_store::files::folder::{CLOCK_AGAIN, Options, RUN, clock_fault};
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Credentials, or what connections are encrypted by, cannot be read.
+    #[error("{0}")]
+    Credentials(String),
     /// The engine's address is none.
     #[error("BLOCK_MANAGER_URL: {0}")]
     Engine(String),
@@ -59,6 +64,7 @@ pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
     serving: JoinHandle<Drained>,
+    local: Option<JoinHandle<Drained>>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -82,9 +88,16 @@ pub async fn serve(
     let (gc, level) = (config.chunks.gc, config.chunks.optimise);
     let scrub = config.chunks.scrub;
     let jobs = Arc::new(app::jobs(shutdown, &config.clock));
-    let listening = Listening::bind(SERVICE, config.common.bind).await?;
+    let clock = config.clock.clone();
+    let now: Now = Arc::new(move || clock.now().as_micros());
+    let credentials = Credentials::open(&config.common.access, now.clone());
+    let credentials = credentials.map_err(StartError::Credentials)?;
+    let tls = config.common.tls.as_ref().map(|tls| Tls::open(tls, now)).transpose();
+    let tls = tls.map_err(StartError::Credentials)?;
+    let tls_pin = tls.as_ref().and_then(Tls::pin);
+    let listening = Listening::bind(SERVICE, config.common.bind).await?.encrypt(tls.clone());
     let (address, late) = (listening.address(), Late::default());
-    let router = late.clone().or(app::starting(&jobs, &config));
+    let router = late.clone().or(app::starting(&jobs, &config, &credentials, tls.clone()));
     let until = shutdown.clone();
     let serving = tokio::spawn(async move {
         let announcing = async {
@@ -113,7 +126,9 @@ pub async fn serve(
             return Err(error);
         }
     };
-    late.set(app::router(app.clone(), &config));
+    let router = app::router(app.clone(), &config, &credentials, tls);
+    late.set(router.clone());
+    let local = serve_locally(SERVICE, &config.common.data_dir.join(RUN), router, shutdown);
     let workers = vec![
         start(&app, "anchors", anchoring::deliver(app.clone(), shutdown.clone())),
         start(
@@ -134,8 +149,9 @@ pub async fn serve(
         ),
         start(&app, "scrubbing", workers::scrub::scrub(app.clone(), scrub, shutdown.clone())),
     ];
-    tracing::info!(%address, "Lucid Data Chain Service started successfully");
-    Ok(Running { address, app, serving, workers })
+    let pin = tls_pin.map(tracing::field::display);
+    tracing::info!(%address, pin, "Lucid Data Chain Service started successfully");
+    Ok(Running { address, app, serving, local, workers })
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
@@ -240,7 +256,7 @@ impl Running {
 
     /// Waits until the shutdown was asked for and everything has ended, the store last.
     pub async fn ended(self) -> Result<Drained, StartError> {
-        let Self { app, serving, workers, .. } = self;
+        let Self { app, serving, local, workers, .. } = self;
         let stopping = app.jobs.clone();
         let last_work = async {
             stopping.stopping().await;
@@ -254,6 +270,9 @@ impl Running {
         };
         let (drained, ()) = tokio::join!(serving, last_work);
         let drained = drained?;
+        if let Some(local) = local {
+            local.await?;
+        }
         tokio::task::spawn_blocking(move || app.opened.vault.close()).await??;
         tracing::info!("Lucid Data Chain Service shutdown complete");
         Ok(drained)

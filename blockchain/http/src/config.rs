@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use common::{Auth, CommonConfig, Outbound};
+pub use common::{Auth, CommonConfig, Outbound, TOKENS};
 pub use known::{FAMILIES, VARIABLES, unknown_variables};
 pub use secret::Secret;
 pub use settings::{Key, Settings};

@@ -3,9 +3,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_api::paths;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::tls::TlsConfig;
 
 /// Longer than this, and a service is as good as gone.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,14 +27,24 @@ pub enum Check {
     Http,
 }
 
-/// Asks the service that binds `address`.
-pub fn check(address: SocketAddr, how: Check) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&reachable(address), TIMEOUT)?;
+/// Asks the service that binds `address`, and encrypts by `tls`.
+pub fn check(address: SocketAddr, tls: Option<&TlsConfig>, how: Check) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&reachable(address), TIMEOUT)?;
     if how == Check::Socket {
         return Ok(());
     }
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    let Some(tls) = tls else { return ask(stream) };
+    // It is this machine's own: its key tells enough.
+    let pin = tls.pin().ok_or_else(|| io::Error::other("its certificate cannot be read"))?;
+    let config = pin.client(default_provider()).map_err(io::Error::other)?;
+    let name = ServerName::from(reachable(address).ip());
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    ask(StreamOwned::new(connection, stream))
+}
+
+fn ask(mut stream: impl Read + Write) -> io::Result<()> {
     let path = paths::HEALTH;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut reply = Vec::new();

@@ -1,8 +1,9 @@
 //! What every request passes on its way in and out: the path is tidied, a name is given, strangers'
-//! pages and headers that nobody listens to are refused, a place is found, every failure leaves as a
+//! pages, callers without credentials and headers that nobody listens to are refused, a place is found, every failure leaves as a
 //! problem document, and what leaves is counted. [`crate::porch`] puts them in order.
 
 mod admit;
+mod authenticate;
 mod callers;
 mod cors;
 mod count;
@@ -11,6 +12,8 @@ mod path;
 mod wording;
 
 pub(crate) use admit::{Gate, admit, panicked};
+pub use authenticate::Wanted;
+pub(crate) use authenticate::{LocalDoor, admit_caller, authenticate, is_open};
 pub use callers::Hosts;
 pub(crate) use callers::{Callers, callers};
 pub use cors::Cors;

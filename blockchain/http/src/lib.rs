@@ -7,6 +7,7 @@
 //! ```no_run
 //! use axum::{Json, extract::State};
 //! use lucid_http::config::{CommonConfig, Key, Settings, load};
+//! use lucid_http::credentials::Credentials;
 //! use lucid_http::serve::{BindError, Listening, Shutdown};
 //! use lucid_http::{Service, health::HealthReport, limits::Limits, porch::Porch, program::Program, reply::Reply};
 //! use utoipa_axum::{router::OpenApiRouter, routes};
@@ -40,7 +41,9 @@
 //! async fn run(config: Config, shutdown: Shutdown) -> Result<(), BindError> {
 //!     let listening = Listening::bind(SERVICE, config.common.bind).await?;
 //!     let routes = OpenApiRouter::new().routes(routes!(get_answer)).with_state(config.answer);
-//!     let porch = Porch::new(SERVICE, &config.common, || HealthReport::new().needed("store", true));
+//!     let credentials = Credentials::nobody_asks();
+//!     let health = || HealthReport::new().needed("store", true);
+//!     let porch = Porch::new(SERVICE, &config.common, &credentials, health);
 //!     tracing::info!(address = %listening.address(), "Lucid Example Service started successfully");
 //!     let _drained = listening.serve(porch.around(Limits::ORDINARY.around(routes)), &shutdown).await;
 //!     Ok(())
@@ -53,7 +56,9 @@
 //! ```
 
 pub mod budget;
+pub mod caller;
 pub mod config;
+pub mod credentials;
 pub mod extract;
 pub mod health;
 pub mod healthcheck;
@@ -69,6 +74,7 @@ pub mod serve;
 pub mod stream;
 pub mod table;
 pub mod telemetry;
+pub mod tls;
 
 mod docs;
 

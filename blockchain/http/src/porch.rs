@@ -17,11 +17,15 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::budget::Budget;
 use crate::config::CommonConfig;
+use crate::credentials::Credentials;
 use crate::health::{HealthReport, Probe};
 use crate::layers::{
-    Callers, Cors, Gate, Observer, Replies, Tidy, admit, callers, observe, panicked, wording,
+    Callers, Cors, Gate, Observer, Replies, Tidy, Wanted, admit, admit_caller, authenticate,
+    callers, observe, panicked, wording,
 };
 use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
+use crate::table::Access;
+use crate::tls::Tls;
 use crate::{Service, docs, health, telemetry};
 
 /// Who may embed a reply.
@@ -40,28 +44,54 @@ pub struct Porch {
     service: &'static Service,
     probe: Probe,
     callers: Callers,
+    credentials: Credentials,
     concurrent_requests: usize,
     bodies: Budget,
     replies: Budget,
     alias: Option<(&'static str, &'static str)>,
 }
 
+/// What a report says besides, where something of this is wrong.
+fn with_fault(report: HealthReport, part: &'static str, fault: Option<String>) -> HealthReport {
+    match fault {
+        None => report,
+        Some(why) => report.optional(part, false).detail(why),
+    }
+}
+
 impl Porch {
-    /// `probe` answers `/health`: quickly, from what is known already.
+    /// `probe` answers `/health`: quickly, from what is known already. `credentials` are those that count.
     pub fn new(
         service: &'static Service,
         config: &CommonConfig,
+        credentials: &Credentials,
         probe: impl Fn() -> HealthReport + Send + Sync + 'static,
     ) -> Self {
+        let counted = credentials.clone();
+        let probe = move || with_fault(probe(), "credentials", counted.fault());
         Self {
             service,
             probe: Arc::new(probe),
-            callers: Callers { hosts: config.hosts.clone(), cors: config.cors.clone() },
+            callers: Callers {
+                hosts: config.hosts.clone(),
+                cors: config.cors.clone(),
+                credentials: credentials.clone(),
+            },
+            credentials: credentials.clone(),
             concurrent_requests: CONCURRENT_REQUESTS,
             bodies: Budget::default(),
             replies: Budget::default(),
             alias: None,
         }
+    }
+
+    /// Says how the encryption of connections is.
+    pub fn tls(mut self, tls: Option<Tls>) -> Self {
+        if let Some(tls) = tls {
+            let probe = self.probe;
+            self.probe = Arc::new(move || with_fault(probe(), "certificate", tls.fault()));
+        }
+        self
     }
 
     /// Serves everything below `to` also below `from`.
@@ -109,6 +139,7 @@ impl Porch {
             .layer(unless_said(X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .layer(from_fn_with_state(Arc::new(self.callers), callers))
             .layer(cors)
+            .layer(from_fn_with_state(self.credentials, authenticate))
             .layer(from_fn(wording))
             .layer(RequestBodyTimeoutLayer::new(IDLE))
             .map_request(|request: Request<TimeoutBody<Body>>| request.map(Body::new))
@@ -117,7 +148,10 @@ impl Porch {
             .layer(Extension(self.bodies))
             // A route that was not given limits has the ordinary one.
             .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes()));
-        let app = routes.merge(docs::routes(self.service, openapi)).merge(telemetry::routes());
+        // The figures are of all that is stored.
+        let figures = Wanted { access: Access::Verify, is_within: false };
+        let figures = telemetry::routes().route_layer(from_fn_with_state(figures, admit_caller));
+        let app = routes.merge(docs::routes(self.service, openapi)).merge(figures);
         let app = app.layer(layers);
         Router::new().fallback_service(Tidy::new(app, self.alias))
     }

@@ -78,7 +78,8 @@ impl<C> Program<C> {
         let done = match arguments.command {
             Some(Command::Healthcheck { http }) => {
                 let how = if http { Check::Http } else { Check::Socket };
-                check((self.common)(&loaded.config).bind, how)
+                let CommonConfig { bind, tls, .. } = (self.common)(&loaded.config);
+                check(*bind, tls.as_ref(), how)
                     .map_err(|error| format!("the service does not answer: {error}"))
             }
             None if arguments.check_config => show(&loaded).map_err(|error| error.to_string()),

@@ -5,11 +5,13 @@
 //! finish, and what is left at the deadline is cut off.
 
 mod answering;
+mod door;
 mod unparsed;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -24,7 +26,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -33,8 +35,11 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
 use self::answering::{Answering, ReadingPace};
+use self::door::{Door, Wire};
 use self::unparsed::Worded;
+use crate::layers::LocalDoor;
 use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES, TAKING_GRACE, TAKING_RATE};
+use crate::tls::Tls;
 
 /// After a failed accept (out of files, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -84,12 +89,13 @@ impl Shutdown {
 #[derive(Debug)]
 pub struct Listening {
     service: &'static crate::Service,
-    listener: TcpListener,
+    door: Door,
     address: SocketAddr,
     connections: usize,
     drain: Duration,
     stall: Duration,
     pace: ReadingPace,
+    tls: Option<Tls>,
 }
 
 /// How serving ended.
@@ -110,26 +116,52 @@ pub struct BindError {
     source: io::Error,
 }
 
+/// The local door cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no local socket at {}: {source}", path.display())]
+pub struct LocalDoorError {
+    /// Where.
+    pub path: PathBuf,
+    source: io::Error,
+}
+
 impl Listening {
     /// Binds for a service; port 0 takes any free one.
     pub async fn bind(
         service: &'static crate::Service,
         address: SocketAddr,
     ) -> Result<Self, BindError> {
-        let bound = async {
-            let listener = TcpListener::bind(address).await?;
-            let address = listener.local_addr()?;
-            let connections = allowed_connections();
-            let pace = ReadingPace { rate: TAKING_RATE, grace: TAKING_GRACE };
-            let (drain, stall) = (DRAIN, IDLE);
-            Ok(Self { service, listener, address, connections, drain, stall, pace })
-        };
+        let bound = async { Self::at(service, Door::Network(TcpListener::bind(address).await?)) };
         bound.await.map_err(|source| BindError { address, source })
+    }
+
+    /// Binds a file in a folder that is the service's own: whoever may open it may do everything. It is gone when
+    /// serving ends.
+    pub fn bind_locally(
+        service: &'static crate::Service,
+        path: &Path,
+    ) -> Result<Self, LocalDoorError> {
+        let bound = Door::local(path).and_then(|door| Self::at(service, door));
+        bound.map_err(|source| LocalDoorError { path: path.to_owned(), source })
+    }
+
+    fn at(service: &'static crate::Service, door: Door) -> io::Result<Self> {
+        let address = door.address()?;
+        let connections = allowed_connections();
+        let pace = ReadingPace { rate: TAKING_RATE, grace: TAKING_GRACE };
+        let (drain, stall) = (DRAIN, IDLE);
+        Ok(Self { service, door, address, connections, drain, stall, pace, tls: None })
     }
 
     /// Where it is bound.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Encrypts connections.
+    pub fn encrypt(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Waits so long for requests in work at the end.
@@ -160,7 +192,7 @@ impl Listening {
             let connection = tokio::select! {
                 () = shutdown.asked() => break,
                 Some(_ended) = tasks.join_next(), if !tasks.is_empty() => continue,
-                connection = accept(&self.listener, &places) => connection,
+                connection = accept(&self.door, &places) => connection,
             };
             let (stream, peer, place) = match connection {
                 Ok(connection) => connection,
@@ -170,18 +202,33 @@ impl Listening {
                     continue;
                 }
             };
-            // Replies are written whole; waiting for more to fill a packet only delays them.
-            let _best_effort = stream.set_nodelay(true);
             let answering = Answering::new(peer, self.pace);
-            let inner = WithPeer { inner: app.clone(), peer, answering: answering.clone() };
+            let (inner, is_local) = (app.clone(), self.door.is_local());
+            let inner = WithPeer { inner, peer, is_local, answering: answering.clone() };
             let service = TowerToHyperService::new(inner);
             let watcher = graceful.watcher();
             // A caller who does not read would hold a place, and the code that reads for it, for ever.
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(self.stall));
-            let stream = Worded::new(Box::pin(stream), self.service, answering);
-            let stream = TokioIo::new(stream);
+            let (own, tls, ending) = (self.service, self.tls.clone(), shutdown.clone());
             tasks.spawn(async move {
+                let stream: Box<dyn Wire> = match tls {
+                    None => Box::new(Box::pin(stream)),
+                    Some(tls) => {
+                        let agreed = tokio::select! {
+                            agreed = tls.accept(Box::pin(stream)) => agreed,
+                            () = ending.asked() => return,
+                        };
+                        match agreed {
+                            Ok(stream) => Box::new(stream),
+                            Err(error) => {
+                                tracing::debug!(%error, %peer, "a connection was not agreed on");
+                                return;
+                            }
+                        }
+                    }
+                };
+                let stream = TokioIo::new(Worded::new(stream, own, answering));
                 let builder = protocol();
                 let connection = builder.serve_connection(stream, service);
                 if let Err(error) = watcher.watch(connection).await {
@@ -191,7 +238,7 @@ impl Listening {
             });
         }
         // Nobody new is let in from here on.
-        drop(self.listener);
+        drop(self.door);
         match tokio::time::timeout(self.drain, graceful.shutdown()).await {
             Ok(()) => Drained::Whole,
             Err(_) => {
@@ -205,12 +252,35 @@ impl Listening {
     }
 }
 
+/// What the local socket is called in a folder.
+pub const LOCAL_SOCKET: &str = "local.sock";
+
+/// Serves the same through a socket in `folder`, whose callers may do everything, until the shutdown is asked for.
+/// Where there can be none, that is said, and the service goes on without.
+pub fn serve_locally(
+    service: &'static crate::Service,
+    folder: &Path,
+    app: Router,
+    shutdown: &Shutdown,
+) -> Option<tokio::task::JoinHandle<Drained>> {
+    match Listening::bind_locally(service, &folder.join(LOCAL_SOCKET)) {
+        Ok(listening) => {
+            let until = shutdown.clone();
+            Some(tokio::spawn(async move { listening.serve(app, &until).await }))
+        }
+        Err(error) => {
+            tracing::warn!("{error}: this service is administered over the network alone");
+            None
+        }
+    }
+}
+
 async fn accept(
-    listener: &TcpListener,
+    door: &Door,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> io::Result<(Box<dyn Wire>, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
+    let (stream, peer) = door.accept().await?;
     Ok((stream, peer, place))
 }
 
@@ -232,8 +302,7 @@ fn allowed_connections() -> usize {
     current.saturating_sub(OTHER_FILES).max(current / 2).clamp(1, CONNECTIONS)
 }
 
-/// HTTP/1 alone: finding out the version has no time limit, and without TLS nobody negotiates
-/// another one.
+/// HTTP/1 alone: finding out the version has no time limit, and nothing else is offered where it is negotiated.
 fn protocol() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -263,6 +332,7 @@ impl Late {
 struct WithPeer<S> {
     inner: S,
     peer: SocketAddr,
+    is_local: bool,
     answering: Answering,
 }
 
@@ -283,6 +353,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut request, open) = self.answering.begin(request);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        if self.is_local {
+            request.extensions_mut().insert(LocalDoor);
+        }
         let reply = self.inner.call(request);
         Box::pin(async move { reply.await.map(|reply| open.answer(reply)) })
     }

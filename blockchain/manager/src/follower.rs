@@ -5,9 +5,10 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use lucid_api::client::{ClientError, Retry};
+use lucid_api::client::{ClientError, ClientOptions, Retry, Trust};
 use lucid_api::v1::sync::{Divergence, SyncReport, SyncState, SyncStatus, TentativeBlock};
 use lucid_core::time::Timestamp;
+use lucid_http::config::Outbound;
 use lucid_store::StoreError;
 use parking_lot::Mutex;
 
@@ -48,10 +49,13 @@ struct SyncCourse {
 }
 
 impl Follower {
-    /// Follows whom the settings name.
-    pub fn new(follow: &Follow) -> Result<Self, ClientError> {
+    /// Follows whom the settings name, and calls it as they say.
+    pub fn new(follow: &Follow, outbound: Outbound) -> Result<Self, ClientError> {
+        let Outbound { token, authorities, pin, .. } = outbound;
+        let (timeout, trust) = (follow.timeout, Trust { authorities, pin });
+        let options = ClientOptions { timeout, token, trust, ..ClientOptions::default() };
         Ok(Self {
-            peer: HttpPeer::new(follow.peer.expose(), follow.timeout)?,
+            peer: HttpPeer::new(follow.peer.expose(), options)?,
             batch: follow.batch,
             interval: follow.interval,
             running: Mutex::new(()),

@@ -5,14 +5,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_api::client::ClientError;
 use lucid_core::digest::BlockHash;
+use lucid_http::credentials::{Credentials, Now};
 use lucid_http::porch::Porch;
-use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use lucid_http::serve::{BindError, Drained, Listening, Shutdown, serve_locally};
+use lucid_http::tls::Tls;
 use lucid_store::clock::Clock;
-use lucid_store::files::folder::{CLOCK_AGAIN, clock_fault};
+use lucid_store::files::folder::{CLOCK_AGAIN, RUN, clock_fault};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
@@ -46,6 +49,9 @@ pub enum StartError {
          chain import`, or unset it to begin a new one"
     )]
     NoGenesis(BlockHash),
+    /// Credentials, or what connections are encrypted by, cannot be read.
+    #[error("{0}")]
+    Credentials(String),
     /// Whom it is to follow cannot be asked.
     #[error("BLOCKCHAIN_ENGINE_URL: {0}")]
     Follow(#[from] ClientError),
@@ -62,6 +68,7 @@ pub struct Running {
     address: SocketAddr,
     app: App,
     serving: JoinHandle<Drained>,
+    local: Option<JoinHandle<Drained>>,
     /// Produces blocks, or follows those of another.
     blocks: JoinHandle<()>,
     maintaining: JoinHandle<()>,
@@ -81,17 +88,26 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Block Manager Service");
     // The client blocks, so it may not even be made on an async thread.
-    let follow = config.follow.clone();
+    let (follow, outbound) = (config.follow.clone(), config.common.outbound.clone());
     let follower =
-        tokio::task::spawn_blocking(move || follow.as_ref().map(Follower::new).transpose());
+        move || follow.as_ref().map(|follow| Follower::new(follow, outbound)).transpose();
+    let follower = tokio::task::spawn_blocking(follower);
     let follower = follower.await??;
-    let listening = Listening::bind(SERVICE, config.common.bind).await?;
+    let clock = config.clock.clone();
+    let now: Now = Arc::new(move || clock.now().as_micros());
+    let credentials = Credentials::open(&config.common.access, now.clone());
+    let credentials = credentials.map_err(StartError::Credentials)?;
+    let tls = config.common.tls.as_ref().map(|tls| Tls::open(tls, now)).transpose();
+    let tls = tls.map_err(StartError::Credentials)?;
+    let pin = tls.as_ref().and_then(Tls::pin);
+    let listening = Listening::bind(SERVICE, config.common.bind).await?.encrypt(tls.clone());
     let address = listening.address();
     let app = App::new(shutdown, config.clock.clone(), config.block_interval, config.keep);
     let probed = app.clone();
-    let porch = Porch::new(SERVICE, &config.common, move || probed.report());
-    let porch = porch.replies(app.replies().clone());
+    let porch = Porch::new(SERVICE, &config.common, &credentials, move || probed.report());
+    let porch = porch.tls(tls).replies(app.replies().clone());
     let router = porch.around(routes::routes(app.clone()));
+    let local_router = router.clone();
     // A failed start must end the serving too, without ending everything that shares `shutdown`.
     let until = shutdown.clone();
     let serving = tokio::spawn(async move { listening.serve(router, &until).await });
@@ -100,7 +116,9 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let clock = config.clock.clone();
     let opening = async {
         right_clock(&root, &app, &clock, CLOCK_AGAIN, shutdown).await?;
-        let open = tokio::task::spawn_blocking(move || opened::open(&root, &options, clock.now()));
+        let folder = root.clone();
+        let open =
+            tokio::task::spawn_blocking(move || opened::open(&folder, &options, clock.now()));
         tokio::select! {
             opened = open => Ok(opened??),
             // Opening may be left at any point: a crash could end it there, too.
@@ -131,6 +149,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let height = opened.chain.tip().ok().flatten().map_or(0, |tip| tip.height);
     tracing::info!("Chain state loaded: height={height}");
     app.set_opened(opened);
+    let local = serve_locally(SERVICE, &root.join(RUN), local_router, shutdown);
     let blocks = match follower {
         None => {
             let interval = config.block_interval;
@@ -151,9 +170,10 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     tracing::info!(
         address = %address,
         url = config.url.as_ref().map(tracing::field::display),
+        pin = pin.map(tracing::field::display),
         "Lucid Block Manager Service started successfully"
     );
-    Ok(Running { address, app, serving, blocks, maintaining, feeling })
+    Ok(Running { address, app, serving, local, blocks, maintaining, feeling })
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
@@ -191,6 +211,9 @@ impl Running {
         self.app.shutdown().asked().await;
         tracing::info!("Shutting down Lucid Block Manager Service");
         let drained = self.serving.await?;
+        if let Some(local) = self.local {
+            local.await?;
+        }
         self.blocks.await?;
         self.maintaining.await?;
         self.feeling.await?;

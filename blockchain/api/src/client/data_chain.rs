@@ -140,7 +140,7 @@ impl DataChainClient {
         let call = self.append_call(session_id, how)?.patient(VERIFY_TIMEOUT);
         let response = self
             .at
-            .build(&call)
+            .build(&call)?
             .header(CONTENT_TYPE, BYTES)
             .body(Body::new(stream))
             .send()

@@ -24,6 +24,13 @@ pub enum ClientError {
         /// Whether the service may have done it all the same.
         maybe_applied: bool,
     },
+    /// What is there is not believed to be the service, or speaks TLS in no way that this client does. Nothing was
+    /// asked for.
+    #[error("{message}")]
+    Untrusted {
+        /// Why, down to its cause.
+        message: String,
+    },
     /// An answer came that the API does not promise. The call was carried out.
     #[error("the service's reply cannot be read: {message}")]
     Unreadable {
@@ -79,6 +86,9 @@ impl ClientError {
     }
 
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
+        if is_of_tls(&error) && error.is_connect() {
+            return Self::Untrusted { message: with_causes(&error) };
+        }
         let maybe_applied = !(error.is_connect() || error.is_builder());
         Self::Transport { message: with_causes(&error), maybe_applied }
     }
@@ -158,7 +168,7 @@ impl ClientError {
             Self::Refused(refused) => refused.status >= 500,
             Self::Transport { maybe_applied, .. } => *maybe_applied,
             Self::Unreadable { .. } | Self::TooLong { .. } => true,
-            Self::Unsendable { .. } => false,
+            Self::Unsendable { .. } | Self::Untrusted { .. } => false,
         }
     }
 
@@ -174,9 +184,26 @@ impl ClientError {
                 refused.status == 429 || (refused.status >= 500 && refused.status != 507)
             }
             Self::Transport { .. } => true,
-            Self::Unreadable { .. } | Self::TooLong { .. } | Self::Unsendable { .. } => false,
+            Self::Untrusted { .. }
+            | Self::Unreadable { .. }
+            | Self::TooLong { .. }
+            | Self::Unsendable { .. } => false,
         }
     }
+}
+
+/// Whether both ends could not agree on TLS.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An error of the system's shows the causes of what it holds, and not that itself.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if error.is::<rustls::Error>() || held.is_some_and(|held| is_of_tls(held)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error down to its cause.

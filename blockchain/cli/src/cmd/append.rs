@@ -16,7 +16,7 @@ use super::keep::Keep;
 use super::{DONE, Home, anchored, moment};
 use crate::output::Output;
 use crate::progress::ProgressLine;
-use crate::stream::{InputStanding, hold_against};
+use crate::stream::{InputStanding, UNSEEN, hold_against};
 use crate::text;
 
 /// Arguments of `lucid append`.
@@ -75,6 +75,7 @@ impl Append {
         } else {
             match hold_against(place.as_ref(), &id, &mut input).with_context(context)? {
                 InputStanding::Same => {}
+                InputStanding::Unseen => output.warn(UNSEEN),
                 InputStanding::Differs => anyhow::bail!(
                     "the first {kept} bytes differ: {shown} does not begin with what session {id} \
                      keeps{}, so it is another recording: name another --session for it",

@@ -20,6 +20,7 @@ use super::{DONE, FAILED, Home, LEFT_OUT, UNCONFIRMED, is_anchored, why_not_anch
 use crate::folder::walk::{self, Loss};
 use crate::ingest::{IngestSource, LeftOut, ingest};
 use crate::output::Output;
+use crate::place::remote::is_not_allowed;
 use crate::place::{Begun, ReadSessions};
 use crate::progress::ProgressLine;
 use crate::text;
@@ -163,7 +164,7 @@ impl Archive {
         for why in place.undelivered() {
             output.warn(&why);
         }
-        prove_it(place.as_ref(), id)?;
+        prove_it(place.as_ref(), id, output)?;
         if self.verify {
             let progress = ProgressLine::start(output, "verifying", Some(session.total_bytes));
             let shown = std::sync::atomic::AtomicU64::new(0);
@@ -225,10 +226,16 @@ fn refuse_own_folder(path: &Path, data: &Path) -> anyhow::Result<()> {
 }
 
 /// Checks anchor, block and root as an auditor would, with the smallest proof there is.
-fn prove_it(place: &dyn ReadSessions, id: &SessionId) -> anyhow::Result<()> {
+fn prove_it(place: &dyn ReadSessions, id: &SessionId, output: &Output) -> anyhow::Result<()> {
     let session = place.session(id)?;
     let wanted = if session.chunk_count > 0 { WantedProof::Chunk(0) } else { WantedProof::Session };
-    let bundle = place.prove(id, &wanted)?;
+    let bundle = match place.prove(id, &wanted) {
+        Err(error) if is_not_allowed(&error) => {
+            output.warn("its proof is not checked: these credentials may add, and not read back");
+            return Ok(());
+        }
+        bundle => bundle?,
+    };
     let keys = session.anchor.map(|anchor| anchor.trust).unwrap_or_default();
     let mut trust = Vec::new();
     for key in [keys.block, keys.recorder].into_iter().flatten() {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Subcommand;
 use lucid_api::address::Address;
-use lucid_api::client::{BlockManagerClient, ClientOptions};
+use lucid_api::client::BlockManagerClient;
 use lucid_block_manager::opened::{self, Opened, Options};
 use lucid_store::files::folder::STORE;
 
@@ -22,6 +22,7 @@ use super::{Home, now};
 use crate::output::Output;
 use crate::place::local::{chain_folder, manager_options};
 use crate::place::reading;
+use crate::showing::client_options;
 
 /// Arguments of `lucid chain`.
 #[derive(Debug, clap::Args)]
@@ -104,7 +105,7 @@ impl Where<'_> {
     /// The block-manager to be asked, if one is named.
     fn client(&self) -> anyhow::Result<Option<BlockManagerClient>> {
         let Some(url) = self.manager else { return Ok(None) };
-        let client = BlockManagerClient::new(url.expose(), ClientOptions::default());
+        let client = BlockManagerClient::new(url.expose(), client_options(self.home, url)?);
         client.map(Some).with_context(|| format!("{url:?} names no block-manager"))
     }
 

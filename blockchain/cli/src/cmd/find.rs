@@ -49,7 +49,7 @@ impl Find {
                 user: self.user.clone(),
                 from: self.from,
                 to: self.to.map(|end| Timestamp::from_micros(end.as_micros().saturating_sub(1))),
-                quiet_since: None,
+                ..SessionFilter::default()
             },
             metadata: self.metadata.iter().cloned().collect(),
         };

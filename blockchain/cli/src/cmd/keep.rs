@@ -7,10 +7,11 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_store::codec::Compression;
 
-use super::{Home, now, session_id};
+use super::{Home, clock, now, session_id};
 use crate::output::Output;
 use crate::place::remote::Remote;
 use crate::place::{Place, StorageOptions, local};
+use crate::showing::client_options;
 
 /// How a new session is kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +49,7 @@ impl Keep {
             started_at: now(),
             one_shot,
             own_copies: false,
+            begun_by: None,
         }
     }
 
@@ -66,8 +68,11 @@ impl Keep {
         comes_once: bool,
     ) -> anyhow::Result<Box<dyn Place>> {
         match &home.server {
-            Some(url) => Ok(Box::new(Remote::connect_patiently(url, output, comes_once)?)),
-            None => Ok(Box::new(local::Local::create(home, verb, now(), !self.no_encryption)?)),
+            Some(url) => {
+                let options = client_options(home, url)?;
+                Ok(Box::new(Remote::connect_patiently(url, options, output, comes_once)?))
+            }
+            None => Ok(Box::new(local::Local::create(home, verb, &clock(), !self.no_encryption)?)),
         }
     }
 }

@@ -16,12 +16,13 @@ use lucid_store::codec::Packer;
 use lucid_store::files::folder::is_store;
 use serde::Serialize;
 
-use super::{DONE, FAILED, Home, now, say_loss};
+use super::{DONE, FAILED, Home, clock, say_loss};
 use crate::output::Output;
 use crate::place::mirror::Mirrored;
 use crate::place::reading;
 use crate::place::{StorageOptions, local, remote};
 use crate::progress::ProgressLine;
+use crate::showing::{client_options, other_options};
 use crate::text;
 
 /// Arguments of `lucid mirror`.
@@ -33,6 +34,9 @@ pub struct Mirror {
     /// A data-chain that is to have them instead.
     #[arg(long, value_name = "URL")]
     to_server: Option<Address>,
+    /// A file with the token that is shown to it; else the line of that server in ~/.config/lucid/credentials.
+    #[arg(long, env = "LUCID_TO_TOKEN_FILE", value_name = "FILE")]
+    to_token_file: Option<PathBuf>,
     /// Remove in the second store what was removed in the first.
     #[arg(long)]
     prune: bool,
@@ -64,17 +68,20 @@ impl Mirror {
             refuse_destination(home, folder)?;
         }
         let from: Box<dyn Mirrored> = match &home.server {
-            Some(url) => Box::new(remote::Remote::connect(url)?),
-            None => Box::new(local::Local::open(home, "mirror", now())?),
+            Some(url) => Box::new(remote::Remote::connect(url, client_options(home, url)?)?),
+            None => Box::new(local::Local::open(home, "mirror", &clock())?),
         };
         reading::say(output, from.only_read());
         let to: Box<dyn Mirrored> = match (&self.to_server, &self.destination) {
-            (Some(url), _) => Box::new(remote::Remote::connect(url)?),
+            (Some(url), _) => {
+                let options = other_options(self.to_token_file.as_deref(), home, url)?;
+                Box::new(remote::Remote::connect(url, options)?)
+            }
             (None, folder) => {
                 let data = folder.clone().unwrap_or_default();
                 let there =
                     Home { data, server: None, key_file: None, reading: None, ..home.clone() };
-                Box::new(local::Local::create(&there, "mirror", now(), true)?)
+                Box::new(local::Local::create(&there, "mirror", &clock(), true)?)
             }
         };
         say_loss(from.as_ref(), "", output);

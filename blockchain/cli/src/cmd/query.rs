@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use lucid_api::address::Address;
-use lucid_api::client::{BlockManagerClient, ClientOptions};
+use lucid_api::client::BlockManagerClient;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
 use lucid_data_chain::chain::Chain;
@@ -25,6 +25,7 @@ use super::{DONE, FAILED, Home, finish, fits, now, open};
 use crate::output::{Output, OutputStream};
 use crate::place::AskedDocuments;
 use crate::progress::ProgressLine;
+use crate::showing::client_options;
 use crate::text;
 
 /// Arguments of `lucid query`.
@@ -110,7 +111,8 @@ impl Query {
                 DONE
             }
             true => {
-                let asks_manager = self.manager.as_ref().map(manager).transpose()?;
+                let asks_manager =
+                    self.manager.as_ref().map(|url| manager(home, url)).transpose()?;
                 let chain: &dyn Chain = match (&asks_manager, &beside) {
                     (Some(manager), _) => manager,
                     (None, Some(beside)) => beside.as_ref(),
@@ -171,8 +173,8 @@ fn outcome(check: &CheckedChain<'_>, sound: u64) -> String {
     format!("{documents} {is_as} in {chain}; that there are no others is not proved")
 }
 
-fn manager(url: &Address) -> anyhow::Result<HttpChain> {
-    let client = BlockManagerClient::new(url.expose(), ClientOptions::default());
+fn manager(home: &Home, url: &Address) -> anyhow::Result<HttpChain> {
+    let client = BlockManagerClient::new(url.expose(), client_options(home, url)?);
     let client = client.with_context(|| format!("{url:?} names no block-manager"))?;
     Ok(HttpChain::over(client, format!("{url:?}"), Shutdown::new()))
 }

@@ -4,10 +4,11 @@ use lucid_core::manifest::End;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 
-use super::{Home, anchored, now, session_id};
+use super::{Home, anchored, clock, session_id};
 use crate::output::Output;
 use crate::place::{Place, local, remote};
 use crate::progress::ProgressLine;
+use crate::showing::client_options;
 
 /// Arguments of `lucid seal`.
 #[derive(Debug, clap::Args)]
@@ -24,8 +25,8 @@ impl Seal {
     /// Seals and anchors.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place: Box<dyn Place> = match &home.server {
-            Some(url) => Box::new(remote::Remote::connect(url)?),
-            None => Box::new(local::Local::open(home, "seal", now())?),
+            Some(url) => Box::new(remote::Remote::connect(url, client_options(home, url)?)?),
+            None => Box::new(local::Local::open(home, "seal", &clock())?),
         };
         let end = if self.unterminated { End::Unterminated } else { End::Eof };
         let request = SealRequest { end, ..SealRequest::default() };

@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
+use lucid_api::access::{Token, TokenSource};
 use lucid_block_manager::config::Config as ChainConfig;
 use lucid_http::config::{ConfigError, Effective, process_environment};
 use lucid_http::program::until_told;
 use lucid_http::telemetry::{self, LogFormat, LogLevel};
+use lucid_http::tls::TlsConfig;
+use lucid_store::crypt::random;
 use lucid_store::files::disk::real::keep_to_owner;
 use lucid_store::files::folder::is_store;
 
-use super::{DONE, Home, now};
+use super::{DONE, Home, clock};
 use crate::interrupt;
 use crate::output::Output;
 use crate::place::Place as _;
@@ -39,11 +42,11 @@ fn note_folder(effective: &mut [Effective], folder: &Path) {
 }
 
 /// What a user who has started it by hand wants to know.
-fn welcome(data: &SocketAddr, chain: &SocketAddr, home: &Home) -> Vec<String> {
+fn welcome(scheme: &str, data: &SocketAddr, chain: &SocketAddr, home: &Home) -> Vec<String> {
     let folder = home.data.canonicalize().unwrap_or_else(|_| home.data.clone());
     vec![
-        format!("data-chain     http://{data}"),
-        format!("block-manager  http://{chain}"),
+        format!("data-chain     {scheme}://{data}"),
+        format!("block-manager  {scheme}://{chain}"),
         format!("folder         {}", folder.display()),
         "Ctrl-C ends both; LOG_LEVEL=INFO shows what they do".to_owned(),
     ]
@@ -54,8 +57,15 @@ impl Up {
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         keep_to_owner();
         let environment = process_environment();
-        let mut chain = sound(ChainConfig::load(&environment, None))?;
-        let mut data = sound(lucid_data_chain::config::load(&environment, None))?;
+        // Each has its folder below the one of `--data`, regardless of what the environment says.
+        let within = |folder: &Path| {
+            let mut environment = environment.clone();
+            environment.insert("LUCID_DATA_DIR".to_owned(), folder.display().to_string());
+            environment
+        };
+        let mut chain = sound(ChainConfig::load(&within(&chain_folder(home)), None))?;
+        let data = lucid_data_chain::config::load(&within(&data_folder(home)), None);
+        let mut data = sound(data)?;
         // Both have said the same of what neither of them heeds.
         data.warnings.retain(|warning| !chain.warnings.contains(warning));
         let to_people = std::io::stdout().is_terminal() && !output.mode().json;
@@ -78,6 +88,10 @@ impl Up {
         chain.log();
         data.log();
         data.config.owner = "`lucid up`".into();
+        // The one calls the other, whatever credentials others have to show.
+        let own = Token::new(&random()?);
+        chain.config.common.access.own = Some(own.clone());
+        data.config.common.outbound.token.get_or_insert(TokenSource::Text(own));
         if let Some(blocks) = &home.blocks {
             chain.config.blocks = Some(blocks.clone());
         }
@@ -91,10 +105,11 @@ impl Up {
         // Two services that start side by side would not notice that the chain's folder is not mounted.
         let is_alone = data.config.engine.is_none() && is_store(&data_folder(home))?;
         if is_alone && !is_store(&chain_folder(home))? {
-            let local = Local::open(home, "up", now())?;
+            let local = Local::open(home, "up", &clock())?;
             local.chain_is_at_hand()?;
             Box::new(local).close()?;
         }
+        let tls = chain.config.common.tls.clone();
         let ended = until_told(2, async |shutdown| {
             interrupt::leave();
             let chain = match lucid_block_manager::service::start(chain.config, &shutdown).await {
@@ -102,12 +117,16 @@ impl Up {
                 Err(lucid_block_manager::service::StartError::Stopped) => return Ok(()),
                 started => started?,
             };
-            let engine = format!("http://{}", chain.address());
-            data.config.engine.get_or_insert(engine.into());
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            if data.config.engine.is_none() {
+                // Its name is not in the certificate, perhaps, and its key is known.
+                data.config.engine = Some(format!("{scheme}://{}", chain.address()).into());
+                data.config.common.outbound.pin = tls.as_ref().and_then(TlsConfig::pin);
+            }
             let started = lucid_data_chain::service::serve(data.config, None, &shutdown).await;
             let ended = match started {
                 Ok(data) if to_people => {
-                    let lines = welcome(&data.address(), &chain.address(), home);
+                    let lines = welcome(scheme, &data.address(), &chain.address(), home);
                     output.lines(&lines.into())?;
                     data.ended().await.map(|_| ()).map_err(anyhow::Error::from)
                 }

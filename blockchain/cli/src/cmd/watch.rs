@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use lucid_store::clock::Clock;
 
 use super::keep::key_value;
-use super::{DONE, FAILED, Home, now};
+use super::{DONE, FAILED, Home, clock};
 use crate::folder::walk;
 use crate::output::Output;
 use crate::place::{Place, StorageOptions, local, remote};
+use crate::showing::client_options;
 use crate::text;
 use crate::watch::spool::Spool;
 use crate::watch::{RemarkSubject, WatchEvent, WatchPlan, Watcher};
@@ -62,8 +63,10 @@ impl Watch {
         walk::refuse_store(&folder)?;
         let spool = Spool::open(&spool_folder)?;
         let place: Box<dyn Place> = match &home.server {
-            Some(url) => Box::new(remote::Remote::connect_briefly(url)?),
-            None => Box::new(local::Local::create(home, "watch", now(), true)?),
+            Some(url) => {
+                Box::new(remote::Remote::connect_briefly(url, client_options(home, url)?)?)
+            }
+            None => Box::new(local::Local::create(home, "watch", &clock(), true)?),
         };
         let not = place.own_folder().into_iter().chain([spool_folder]);
         let plan = WatchPlan {

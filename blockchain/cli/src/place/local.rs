@@ -24,6 +24,7 @@ use lucid_data_chain::Opened;
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_data_chain::ops::proofs::recognise_chain::{difference, known_chain};
+use lucid_store::clock::Clock;
 use lucid_store::files::folder::{OnlyRead, Options, is_store};
 use parking_lot::Mutex;
 
@@ -39,7 +40,7 @@ pub struct Local {
     data: Opened,
     home: Home,
     owner: String,
-    now: Timestamp,
+    clock: Clock,
     encrypt: bool,
     /// Why anchors were not delivered, by session.
     undelivered: Mutex<BTreeMap<SessionId, String>>,
@@ -97,13 +98,13 @@ pub fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: 
 
 impl Local {
     /// Opens a store that is there.
-    pub fn open(home: &Home, verb: &str, now: Timestamp) -> anyhow::Result<Self> {
-        Self::with(home, verb, now, false, true)
+    pub fn open(home: &Home, verb: &str, clock: &Clock) -> anyhow::Result<Self> {
+        Self::with(home, verb, clock, false, true)
     }
 
     /// Opens a store, and makes it when there is none.
-    pub fn create(home: &Home, verb: &str, now: Timestamp, encrypt: bool) -> anyhow::Result<Self> {
-        let local = Self::with(home, verb, now, true, encrypt)?;
+    pub fn create(home: &Home, verb: &str, clock: &Clock, encrypt: bool) -> anyhow::Result<Self> {
+        let local = Self::with(home, verb, clock, true, encrypt)?;
         anyhow::ensure!(
             !encrypt || local.data.vault.cipher().is_encrypted(),
             "the store in {} was made without encryption: pass --no-encryption, or name another \
@@ -116,11 +117,12 @@ impl Local {
     fn with(
         home: &Home,
         verb: &str,
-        now: Timestamp,
+        clock: &Clock,
         create: bool,
         encrypt: bool,
     ) -> anyhow::Result<Self> {
         let owner = format!("`lucid {verb}`");
+        let now = clock.now();
         let (root, options) = (data_folder(home), options(home, &owner, now, create, encrypt));
         let data = reading::open(
             home.reading,
@@ -129,7 +131,8 @@ impl Local {
             |error| Some(error),
         )?;
         let undelivered = Mutex::default();
-        Ok(Self { data, home: home.clone(), owner, now, encrypt, undelivered })
+        let (home, clock) = (home.clone(), clock.clone());
+        Ok(Self { data, home, owner, clock, encrypt, undelivered })
     }
 
     fn chain(&self, create: bool) -> anyhow::Result<manager::Opened> {
@@ -144,8 +147,8 @@ impl Local {
         };
         Ok(reading::open(
             self.home.reading,
-            || manager::open(&folder, &options, self.now),
-            |to_read| manager::read(&folder, &options, self.now, to_read),
+            || manager::open(&folder, &options, self.clock.now()),
+            |to_read| manager::read(&folder, &options, self.clock.now(), to_read),
             manager::OpenError::store,
         )?)
     }
@@ -172,7 +175,7 @@ impl Local {
     /// A live stream that took nothing since then is unterminated: a folder has no settings, so this is
     /// as long as a service waits that was told nothing else.
     fn quiet_since(&self) -> Timestamp {
-        crate::cmd::now().plus_seconds(-(SESSION_TIMEOUT_SECONDS as i64))
+        self.clock.now().plus_seconds(-(SESSION_TIMEOUT_SECONDS as i64))
     }
 
     /// What of that a store without keys can do.

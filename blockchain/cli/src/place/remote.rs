@@ -11,6 +11,7 @@ mod upkeep;
 mod verify;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use lucid_api::client::{ClientError, ClientOptions, DataChainClient, Refused, Re
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_api::v1::sessions::{CreateSession, Layout as WireLayout, Session};
-use lucid_core::session::Layout;
+use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::sessions::create_session::{NewSession, fresh_id};
 use lucid_store::threads;
+use parking_lot::Mutex;
 
 use self::patience::Patience;
 use super::Place;
@@ -38,30 +40,33 @@ pub struct Remote {
     client: DataChainClient,
     /// Of those who cannot come again.
     patience: Option<Patience>,
+    /// What the server said of sessions that were begun here, for credentials that may not ask again.
+    begun: Mutex<BTreeMap<String, Session>>,
 }
 
 impl Remote {
     /// Names the server; it is spoken to with the first call.
-    pub fn connect(url: &Address) -> anyhow::Result<Self> {
-        Self::with(url, ClientOptions::default(), None)
+    pub fn connect(url: &Address, options: ClientOptions) -> anyhow::Result<Self> {
+        Self::with(url, options, None)
     }
 
     /// Names the server like [`Self::connect`], for a caller that looks again by itself and has other work to do
     /// meanwhile.
-    pub fn connect_briefly(url: &Address) -> anyhow::Result<Self> {
+    pub fn connect_briefly(url: &Address, options: ClientOptions) -> anyhow::Result<Self> {
         let retry = Retry { count: 1, delay: Duration::from_millis(200) };
-        Self::with(url, ClientOptions { retry, ..ClientOptions::default() }, None)
+        Self::with(url, ClientOptions { retry, ..options }, None)
     }
 
     /// Names the server like [`Self::connect`], for content that cannot be sent again: see [`patience`]. With
     /// `from_start` the server need not be there yet.
     pub fn connect_patiently(
         url: &Address,
+        options: ClientOptions,
         output: &Output,
         from_start: bool,
     ) -> anyhow::Result<Self> {
         let patience = Patience::new(output, url, from_start);
-        Self::with(url, Patience::options(), Some(patience))
+        Self::with(url, Patience::options(options), Some(patience))
     }
 
     fn with(
@@ -72,7 +77,7 @@ impl Remote {
         let client = DataChainClient::new(url.expose(), options).with_context(|| {
             format!("{url:?} names no server: write it like http://127.0.0.1:8087")
         })?;
-        Ok(Self { client, patience })
+        Ok(Self { client, patience, begun: Mutex::default() })
     }
 
     /// Makes a call that may be made again.
@@ -99,8 +104,42 @@ impl Remote {
             one_shot: new.one_shot,
             cutting: Some(lucid_data_chain::reply::cutting(&new.profile)),
         };
-        Ok(self.call(|| self.client.create_session(&request))?)
+        let session = self.call(|| self.client.create_session(&request))?;
+        self.begun.lock().insert(session.session_id.clone(), session.clone());
+        Ok(session)
     }
+
+    /// A session, as the server says; where it may not be asked, what it said when the session was begun here, and
+    /// since.
+    fn look(&self, id: &SessionId) -> Result<Session, ClientError> {
+        match self.call(|| self.client.session(id.as_str())) {
+            Err(error) if is_forbidden(&error) => {
+                let begun = self.begun.lock().get(id.as_str()).cloned();
+                let Some(session) = begun else { return Err(error) };
+                if session.merkle_root.is_some() {
+                    return Ok(session);
+                }
+                let offset = self.call(|| self.client.upload_offset(id.as_str()))?;
+                Ok(Session { offset, content_bytes: offset, ..session })
+            }
+            looked => looked,
+        }
+    }
+
+    /// Notes what the server says of a session, for [`Self::look`].
+    fn note(&self, id: &SessionId, change: impl FnOnce(&mut Session)) {
+        self.begun.lock().get_mut(id.as_str()).map(change);
+    }
+}
+
+/// Whether a call was refused because of the credentials that were shown.
+fn is_forbidden(error: &ClientError) -> bool {
+    error.code() == Some(ErrorCode::Forbidden)
+}
+
+/// Whether something failed because of the credentials that were shown.
+pub fn is_not_allowed(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ClientError>().is_some_and(is_forbidden)
 }
 
 /// The documented code of a server that could not read what it was asked for.
@@ -146,7 +185,10 @@ fn watched<T: Send>(
 
 impl Place for Remote {
     fn store(&self) -> anyhow::Result<Option<String>> {
-        let status = self.call(|| self.client.status())?;
+        let status = match self.call(|| self.client.status()) {
+            Err(error) if is_forbidden(&error) => return Ok(None),
+            status => status?,
+        };
         let store = status.counts.get("store_id").and_then(|id| id.as_str());
         Ok(store.map(str::to_owned))
     }

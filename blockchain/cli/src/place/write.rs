@@ -27,6 +27,8 @@ pub enum KeptPart<'a> {
     Chunk(ChunkId, u64),
     /// Bytes that are not cut yet.
     Bytes(&'a [u8]),
+    /// So many bytes that the caller of the server may not read back.
+    Unseen(u64),
 }
 
 /// A sink, and what was new.

@@ -94,7 +94,7 @@ impl Watcher<'_> {
         let id: SessionId = done.session.parse()?;
         let mut input = ReadFrom { file, at: done.base };
         match hold_against(self.place, &id, &mut input) {
-            Ok(standing) => Ok(standing == InputStanding::Same),
+            Ok(standing) => Ok(matches!(standing, InputStanding::Same | InputStanding::Unseen)),
             Err(_) if matches!(self.place.tombstone(&id), Ok(Some(_))) => Ok(true),
             Err(error) => Err(error),
         }
@@ -287,6 +287,7 @@ impl Recording {
             started_at: Timestamp::parse(&self.started_at)?,
             one_shot: false,
             own_copies: false,
+            begun_by: None,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lucid::place::local::Local;
 use lucid::place::remote::Remote;
-use lucid::place::{Place, StorageOptions};
+use lucid::place::{Place, StorageOptions, WriteSessions as _};
 use lucid::watch::spool::Spool;
 use lucid::watch::{WatchEvent, WatchPlan, Watcher};
 use lucid_core::time::Timestamp;
@@ -142,21 +142,49 @@ fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
     sealed
 }
 
-#[test]
-fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() {
-    let home = Home::new();
-    let local_home = lucid::cmd::Home {
+/// The folder of a home, as the verbs open it by the clock that this is given.
+fn opened_by(home: &Home) -> lucid::cmd::Home {
+    lucid::cmd::Home {
         data: home.data().to_owned(),
         server: None,
         key_file: None,
+        token_file: None,
+        ca: None,
+        pin: None,
         passphrase_file: None,
         blocks: None,
         read_only: false,
         reading: None,
         typed: None,
+    }
+}
+
+#[test]
+fn a_folder_that_is_opened_by_a_clock_in_2099_makes_no_block_and_goes_on_when_it_is_right() {
+    let home = Home::new();
+    home.archive("before", &home.file("file", b"of before"));
+    home.fed(&[&"append", &"--session", &"open", &"--keep-open"], b"what was recorded");
+    let clock = Clock::by_hand(Timestamp::parse("2099-01-01T00:00:00Z").unwrap());
+    let anchored = |clock: &Clock| {
+        let local = Local::create(&opened_by(&home), "seal", clock, true).unwrap();
+        let id = "open".parse().unwrap();
+        local.seal(&id, &Default::default()).unwrap();
+        let session = local.anchor(&id).map_err(|error| error.to_string());
+        Box::new(local).close().unwrap();
+        session.map(|session| session.anchor.and_then(|anchor| anchor.block_index))
     };
-    let now = Clock::system().now();
-    let local = Local::create(&local_home, "watch", now, true).unwrap();
+    let refused = anchored(&clock).unwrap_err();
+    assert!(refused.contains("so no block is made: set the clock"), "{refused}");
+    clock.turn(Clock::system().now());
+    assert_eq!(anchored(&clock), Ok(Some(1)));
+    home.assert_sound();
+}
+
+#[test]
+fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() {
+    let home = Home::new();
+    let local_home = opened_by(&home);
+    let local = Local::create(&local_home, "watch", &Clock::system(), true).unwrap();
     let here = watch_beside_a_clock(&home, "here", &local);
     Box::new(local).close().unwrap();
     let shown = |session: &str| {
@@ -190,7 +218,7 @@ fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() 
     let wanted = "times      2026-01-27T10:00:00.000000Z to 2026-01-27T10:10:00.000000Z; each may be \
                   wrong by up to 901 s";
     assert!(told.contains(wanted), "{told}");
-    let remote = Remote::connect_briefly(&server.url.parse().unwrap()).unwrap();
+    let remote = Remote::connect_briefly(&server.url.parse().unwrap(), Default::default()).unwrap();
     let there = watch_beside_a_clock(&home, "there", &remote);
     drop(server);
     times(&there);

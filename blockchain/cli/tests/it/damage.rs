@@ -28,6 +28,7 @@ use lucid_data_chain::{
     },
     source::SessionSource,
 };
+use lucid_store::clock::Clock;
 use lucid_store::files::folder::Options;
 use lucid_store::files::segment;
 use tempfile::TempDir;
@@ -249,6 +250,9 @@ impl Copied {
             data: self.folder.path().to_owned(),
             server: None,
             key_file: None,
+            token_file: None,
+            ca: None,
+            pin: None,
             passphrase_file: None,
             read_only: false,
             reading: None,
@@ -291,7 +295,7 @@ fn try_damage(original: &Original, damage: &Damage, indexed: bool) {
     damage.inflict(store);
     let length = |file: &Path| fs::metadata(store.join(file)).map_or(0, |seen| seen.len());
     let before = length(&damage.file);
-    let local = Local::open(&copied.home(), "test", later());
+    let local = Local::open(&copied.home(), "test", &Clock::by_hand(later()));
     let place: Box<dyn Place> = match local {
         Ok(local) => Box::new(local),
         Err(error) => panic!("{case}: the store does not open: {error:#}"),

@@ -205,7 +205,7 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 31] = [
+const VERBS: [(&str, &[&str]); 32] = [
     ("archive", &["file", "--session", "again"]),
     ("append", &["file", "--session", "streamed"]),
     ("seal", &["open"]),
@@ -228,6 +228,7 @@ const VERBS: [(&str, &[&str]); 31] = [
     ("scrub", &[]),
     ("reindex", &[]),
     ("keys list", &[]),
+    ("token list", &[]),
     ("keys rotate", &[]),
     ("keys export", &["exported"]),
     ("keys import", &["imported"]),

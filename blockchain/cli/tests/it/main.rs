@@ -15,9 +15,12 @@
     reason = "a test says its seed, and what it could not try"
 )]
 
+mod access;
 mod append;
 mod archive;
 mod capture;
+#[path = "../../../http/tests/certificates/mod.rs"]
+mod certificates;
 mod chain;
 mod clocks;
 mod damage;

@@ -139,6 +139,7 @@ fn every_variable_that_is_heeded_is_known() {
     let chain = lucid_block_manager::config::Config::load(&nothing, None).unwrap().asked;
     let mut heeded: BTreeSet<String> = data.into_iter().chain(chain).collect();
     heeded.insert(lucid_http::config::CONFIG_FILE.to_owned());
+    heeded.extend([lucid::showing::TOKEN, lucid::showing::CREDENTIALS].map(str::to_owned));
     let mut waiting = vec![lucid::cmd::Arguments::command()];
     while let Some(command) = waiting.pop() {
         let variables = command.get_arguments().filter_map(|argument| argument.get_env());
@@ -207,6 +208,25 @@ fn an_archive_to_a_server_without_a_block_manager_says_so_at_once() {
     runtime.block_on(service.ended()).map(drop).unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Its block comes after two seconds: meanwhile a person is told what is waited for, and the rate leaves that out.
+#[test]
+fn an_archive_says_that_it_waits_for_its_block_and_does_not_count_that_as_its_own_time() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start_with(&behind, 0, &[("BLOCK_INTERVAL_SECONDS", "2")]);
+    let file = home.file("a", noise(1, 50_000));
+    let lucid = env!("CARGO_BIN_EXE_lucid");
+    let archive = format!("exec '{lucid}' --server '{}' archive '{}'", server.url, file.display());
+    let mut child = on_a_terminal(&archive).env("TERM", "xterm").spawn().unwrap();
+    let _keys = child.stdin.take();
+    let mut seen = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut seen).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{seen}");
+    assert!(seen.contains("waiting for its block"), "{seen}");
+    // Of 50 kB even a busy machine keeps more than that takes in the two seconds of the wait.
+    let kept = seen.lines().find(|line| line.starts_with("kept ")).unwrap();
+    assert!(kept.contains(" ms ("), "{kept}");
+}
+
 #[test]
 fn an_interrupted_command_says_what_is_safe_and_how_to_go_on() {
     for (json, wanted) in [(false, "interrupted: what was acknowledged is kept"), (true, "{")] {
@@ -240,6 +260,56 @@ fn one_is_not_many_and_quiet_is_the_name_alone() {
     assert!(verified.contains("verified 1 session, "), "{verified}");
     let quiet = home.done(&[&"--quiet", &"archive", &file, &"--session", &"t"]).text();
     assert_eq!(quiet, "t\n");
+    let help = home.done(&[&"--help"]).text();
+    assert!(help.contains("Pack what is stored") && !help.contains("Packs"), "{help}");
+    // One byte of the only segment.
+    let segment = home.data().join("data-chain/chunks/00000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let found = home.run(&[&"verify", &"--all"]);
+    assert_eq!(found.code, 1, "{}", found.err);
+    let told = found.text();
+    assert!(told.contains("1 fault was found") || told.contains(" faults were found"), "{told}");
+    assert!(!told.contains("1 faults"), "{told}");
+}
+
+#[test]
+fn a_collection_of_over_half_of_a_large_store_names_mebibytes_and_the_option_that_confirms_it() {
+    let home = Home::new();
+    home.archive("large", &home.file("large", noise(1, 280 << 20)));
+    home.archive("small", &home.file("small", noise(2, 1 << 20)));
+    home.done(&[&"rm", &"large", &"--yes"]);
+    let refused = home.run(&[&"gc"]);
+    assert!(refused.code != 0 && refused.err.contains("280 of 281 MiB"), "{}", refused.err);
+    assert!(refused.err.contains("--yes"), "{}", refused.err);
+    home.done(&[&"gc", &"--yes"]);
+    home.assert_sound();
+}
+
+#[test]
+fn up_logs_the_folders_that_it_serves() {
+    let home = Home::new();
+    let mut command = home.command(&[&"--json", &"up"]);
+    command.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+    command.env("LUCID_DATA_DIR", home.at("elsewhere"));
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut told = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        told.extend(event["settings"].as_str().map(str::to_owned));
+        if told.len() == 2 {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for folder in ["block-manager", "data-chain"] {
+        let wanted = format!("LUCID_DATA_DIR={}", home.data().join(folder).display());
+        assert!(told.iter().any(|settings| settings.contains(&wanted)), "{told:#?}");
+    }
+    assert!(!told.concat().contains("elsewhere"), "{told:#?}");
 }
 
 #[test]

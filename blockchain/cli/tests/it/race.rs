@@ -45,7 +45,8 @@ impl Race {
     /// Someone who speaks to whichever server runs now, and hears of every failure at once.
     fn client(&self) -> DataChainClient {
         let retry = Retry { count: 0, delay: Duration::ZERO };
-        let options = ClientOptions { timeout: Duration::from_secs(20), retry };
+        let options =
+            ClientOptions { timeout: Duration::from_secs(20), retry, ..ClientOptions::default() };
         DataChainClient::new(&self.url.lock().unwrap().clone(), options).unwrap()
     }
 

@@ -153,6 +153,7 @@ fn durable_files_are_touched_through_the_disk_alone() {
         "store/src/files/disk/real.rs",
         // The owner's lock, the links to segments and blocks kept elsewhere, and key files outside the folder.
         "store/src/files/folder/lock.rs",
+        "store/src/files/folder/aside.rs",
         "store/src/files/folder/link.rs",
         "store/src/files/folder/keys.rs",
         // The folder itself: whether it is there, whose it is, how it is made, and what takes its place.

@@ -2,7 +2,7 @@
 //!
 //! The delivery of anchors asks it, on a thread that may block.
 
-use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
+use lucid_api::client::{BlockManagerClient, ClientError, Retry};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::transactions::{TransactionProof, TransactionStatus};
 use lucid_core::bundle::{AnchorInclusion, Producer};
@@ -11,6 +11,7 @@ use lucid_http::config::Outbound;
 use lucid_http::serve::Shutdown;
 
 use super::{AnchorEngine, Confirmed, EngineError};
+use crate::config::client_options;
 use crate::fact::KnownChain;
 
 /// A block-manager at an address.
@@ -26,7 +27,7 @@ impl HttpEngine {
     pub fn new(url: &str, outbound: &Outbound, shutdown: Shutdown) -> Result<Self, ClientError> {
         // The delivery tries again later; trying here too would only hold up the other anchors.
         let retry = Retry { count: 0, delay: outbound.retry_delay };
-        let options = ClientOptions { timeout: outbound.timeout, retry };
+        let options = client_options(outbound, retry);
         Ok(Self { client: BlockManagerClient::new(url, options)?, shutdown })
     }
 

@@ -1,6 +1,6 @@
 //! A block-manager behind HTTP, as the chain that documents are taken from.
 
-use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
+use lucid_api::client::{BlockManagerClient, ClientError, Retry};
 use lucid_api::v1::sync::{BODY_BYTES_MAX, RunQuery};
 use lucid_core::record::{Head, RecordFault, decode_body};
 use lucid_core::transaction::Transaction;
@@ -8,6 +8,7 @@ use lucid_http::config::Outbound;
 use lucid_http::serve::Shutdown;
 
 use super::{Chain, ChainError};
+use crate::config::client_options;
 
 /// A block-manager at an address.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl HttpChain {
     ) -> Result<Self, ClientError> {
         // The next round asks again.
         let retry = Retry { count: 0, delay: outbound.retry_delay };
-        let options = ClientOptions { timeout: outbound.timeout, retry };
+        let options = client_options(outbound, retry);
         Ok(Self::over(BlockManagerClient::new(url, options)?, name, shutdown))
     }
 
@@ -98,6 +99,7 @@ fn explain(error: &ClientError) -> ChainError {
         }
         ClientError::Refused(_)
         | ClientError::Unsendable { .. }
-        | ClientError::Transport { .. } => ChainError::Unavailable(sentence),
+        | ClientError::Transport { .. }
+        | ClientError::Untrusted { .. } => ChainError::Unavailable(sentence),
     }
 }

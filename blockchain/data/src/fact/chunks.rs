@@ -7,7 +7,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::registry::data_chain::fact::{FORGOTTEN, NOTED, PLACED, UPLOADED};
 
-use super::{read_flag, read_number};
+use super::{read_flag, read_name_at_end, read_number, write_name_at_end};
 
 const TREE: u8 = 0;
 const VERIFIED: u8 = 1;
@@ -27,6 +27,8 @@ pub struct Uploaded {
     pub metadata: String,
     /// The chunks, with their lengths.
     pub chunks: Vec<(ChunkId, u32)>,
+    /// What the credentials are called of who sent them, where any were asked for.
+    pub sender: Option<String>,
 }
 
 /// Chunks that are not kept any more, unless a session refers to them.
@@ -123,12 +125,14 @@ impl Uploaded {
         until: Option<Timestamp>,
         metadata: &str,
         chunks: &[(ChunkId, u32)],
+        sender: Option<&str>,
     ) -> Vec<Self> {
         let some = |chunks: &[(ChunkId, u32)]| Self {
             at,
             until,
             metadata: metadata.to_owned(),
             chunks: chunks.to_vec(),
+            sender: sender.map(str::to_owned),
         };
         chunks.chunks(super::CHUNKS_MAX).map(some).collect()
     }
@@ -138,6 +142,7 @@ impl Uploaded {
         write_time(to, self.at);
         to.option(self.until, write_time).text(&self.metadata);
         write_chunks(to, &self.chunks);
+        write_name_at_end(to, self.sender.as_deref());
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
@@ -146,6 +151,7 @@ impl Uploaded {
             until: from.option("an end", read_time)?,
             metadata: from.text("metadata")?.to_owned(),
             chunks: read_chunks(from)?,
+            sender: read_name_at_end(from)?,
         })
     }
 }

@@ -76,10 +76,17 @@ impl SessionProjection {
         for (chunk, length) in &fact.chunks {
             let name = self.cipher.chunk_name(chunk);
             let old = self.upload(changes, &name)?;
-            let row = match old {
+            let mut row = match old {
                 // An upload that stays until a client deletes it is not ended by the clock, and
                 // keeps the metadata that it has.
-                Some(old) if old.until.is_none() => continue,
+                Some(mut old) if old.until.is_none() => {
+                    let senders = old.senders.clone();
+                    old.sent_by(fact.sender.as_ref());
+                    if old.senders != senders {
+                        self.put(changes, UploadedRow::key(&name), &old.encode())?;
+                    }
+                    continue;
+                }
                 Some(old) => UploadedRow {
                     until: fact.until.and_then(|until| old.until.map(|old| old.max(until))),
                     metadata: Some(&fact.metadata)
@@ -94,8 +101,10 @@ impl SessionProjection {
                     at: fact.at,
                     until: fact.until,
                     metadata: fact.metadata.clone(),
+                    senders: Vec::new(),
                 },
             };
+            row.sent_by(fact.sender.as_ref());
             if row.until.is_none() {
                 self.refer(changes, &name, *length, None)?;
                 count(changes, |counts| counts.uploads += 1)?;

@@ -31,9 +31,10 @@ use super::content::{BYTES, BodySender, send};
 use super::{AppState, invalid, limit, session_id};
 use crate::app::App;
 use crate::ops::chunks::delete_chunk::delete_chunk as delete;
-use crate::ops::chunks::find_chunk::{FoundChunk, find_chunk, read_found};
+use crate::ops::chunks::find_chunk::{FoundChunk, find_seen_chunk, read_found};
 use crate::ops::chunks::list_chunks::{all_chunks, session_chunks};
 use crate::ops::chunks::put_chunk::{CHUNK_METADATA_BYTES_MAX, PutChunk, Taken, put_chunk as put};
+use crate::ops::sight::Sight;
 use crate::reply::chunks::{chunk_info, chunk_taken};
 
 /// One chunk in JSON.
@@ -43,6 +44,7 @@ use crate::reply::chunks::{chunk_info, chunk_taken};
 ))]
 pub async fn put_chunk(
     State(app): AppState,
+    sight: Sight,
     given: HeaderMap,
     mut upload: Upload,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
@@ -51,7 +53,7 @@ pub async fn put_chunk(
     let too_large =
         format!("the body has at most {most} bytes; send raw bytes, or append a stream");
     let body = upload.whole(most, JSON_GROWTH, &too_large).await?;
-    put_read(app, move || read_json(body)).await
+    put_read(app, sight, move || read_json(body)).await
 }
 
 /// A chunk in JSON, as it is posted ([`WirePut`]). What is said of it stays text until its length is known.
@@ -96,6 +98,7 @@ fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
         index: Some(wanted.index),
         alias: wanted.chunk_id,
         metadata: metadata.unwrap_or_default(),
+        ..PutChunk::default()
     };
     Ok((request, bytes))
 }
@@ -104,11 +107,16 @@ fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
 /// keeps no other request waiting.
 async fn put_read(
     app: std::sync::Arc<App>,
+    sight: Sight,
     read: impl FnOnce() -> Reply<(PutChunk, Vec<u8>)> + Send + 'static,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
     app.run_refusing(move |app| {
         let (request, bytes) = read()?;
         let crate::Opened { vault, locks, .. } = &app.opened;
+        if let Some(session) = &request.session {
+            sight.check_or_begin(vault, session)?;
+        }
+        let request = PutChunk { sight, ..request };
         let taken =
             put(vault, locks, app.storage, &app.bounds(), app.clock.now(), &request, &bytes)?;
         Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes))))
@@ -157,6 +165,7 @@ fn check_hash(given: &HeaderMap, bytes: &[u8]) -> Reply<()> {
         (status = 200, body = ChunkTaken, description = "it was there already")))]
 pub async fn put_session_chunk(
     State(app): AppState,
+    sight: Sight,
     Path((session, index)): Path<(String, u64)>,
     given: HeaderMap,
     mut upload: Upload,
@@ -165,7 +174,7 @@ pub async fn put_session_chunk(
     expect(&given, BYTES)?;
     let bytes = one_chunk(&app, &mut upload).await?;
     let request = PutChunk { session: Some(session), index: Some(index), ..PutChunk::default() };
-    put_read(app, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
+    put_read(app, sight, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
 }
 
 /// One chunk of a session, as raw bytes or as a form; without an index it is the next.
@@ -178,6 +187,7 @@ pub async fn put_session_chunk(
         (status = 200, body = ChunkTaken, description = "it was there already")))]
 pub async fn add_session_chunk(
     State(app): AppState,
+    sight: Sight,
     Path(session): Path<String>,
     Query(query): Query<UploadQuery>,
     request: Request,
@@ -187,7 +197,7 @@ pub async fn add_session_chunk(
         session: Some(session_id(&session)?),
         index: query.index,
         alias: query.chunk_id,
-        metadata: String::new(),
+        ..PutChunk::default()
     };
     let kind = given.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let bytes = if kind.starts_with("multipart/form-data") {
@@ -201,7 +211,7 @@ pub async fn add_session_chunk(
         let mut upload = Upload::from_request(request, &()).await?;
         one_chunk(&app, &mut upload).await?
     };
-    put_read(app, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
+    put_read(app, sight, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
 }
 
 /// Takes a form apart: one file, and what is said of it.
@@ -342,6 +352,7 @@ fn in_session(query: &ChunkQuery) -> Reply<Option<SessionId>> {
     )), (status = 206)))]
 pub async fn get_chunk(
     State(app): AppState,
+    sight: Sight,
     method: Method,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
@@ -349,12 +360,12 @@ pub async fn get_chunk(
 ) -> Reply<Response> {
     let accepts = given.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accepts.contains(BYTES) {
-        return raw(app, &method, &called, &query, &given).await;
+        return raw(app, sight, &method, &called, &query, &given).await;
     }
     let session = in_session(&query)?;
     app.run_large(move |app| {
         let vault = &app.opened.vault;
-        let found = find_chunk(vault, &called, session.as_ref(), app.clock.now())?;
+        let found = find_seen_chunk(vault, &sight, &called, session.as_ref(), app.clock.now())?;
         let bytes = read_found(vault, &found)?;
         let mut chunk = chunk_info(vault, &found)?;
         chunk.hash_value = Some(blake3::hash(&bytes).into());
@@ -375,16 +386,18 @@ pub async fn get_chunk(
         (status = 206, description = "the range asked for")))]
 pub async fn get_chunk_raw(
     State(app): AppState,
+    sight: Sight,
     method: Method,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
     given: HeaderMap,
 ) -> Reply<Response> {
-    raw(app, &method, &called, &query, &given).await
+    raw(app, sight, &method, &called, &query, &given).await
 }
 
 async fn raw(
     app: std::sync::Arc<App>,
+    sight: Sight,
     method: &Method,
     called: &str,
     query: &ChunkQuery,
@@ -392,7 +405,10 @@ async fn raw(
 ) -> Reply<Response> {
     let (session, called) = (in_session(query)?, called.to_owned());
     let found = app
-        .run(move |app| find_chunk(&app.opened.vault, &called, session.as_ref(), app.clock.now()))
+        .run(move |app| {
+            let (vault, now) = (&app.opened.vault, app.clock.now());
+            find_seen_chunk(vault, &sight, &called, session.as_ref(), now)
+        })
         .await?;
     let etag = found.id().map(|id| id.to_string());
     let content = Content { length: found.length(), etag: etag.as_deref(), kind: BYTES };
@@ -409,14 +425,15 @@ async fn raw(
     responses((status = 200, body = ChunkInfo)))]
 pub async fn get_chunk_metadata(
     State(app): AppState,
+    sight: Sight,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
 ) -> Reply<Answer<ChunkInfo>> {
     let session = in_session(&query)?;
     let info = app
         .run(move |app| {
-            let vault = &app.opened.vault;
-            chunk_info(vault, &find_chunk(vault, &called, session.as_ref(), app.clock.now())?)
+            let (vault, now) = (&app.opened.vault, app.clock.now());
+            chunk_info(vault, &find_seen_chunk(vault, &sight, &called, session.as_ref(), now)?)
         })
         .await?;
     Ok(Answer(info))

@@ -20,22 +20,24 @@ use lucid_http::stream::Upload;
 use super::content::stream;
 use super::{AppState, invalid, session_id};
 use crate::ops::chunks::missing_chunks::{missing_chunks as missing, missing_of_session};
-use crate::ops::chunks::read_chunks::{find_chunks, read_chunks};
+use crate::ops::chunks::read_chunks::{find_seen_chunks, read_chunks};
 use crate::ops::chunks::store_chunks::store_chunks as store;
+use crate::ops::sight::Sight;
 
 /// Which of these chunks would have to be sent. Advice: taking references decides.
 #[utoipa::path(post, path = paths::CHUNKS_MISSING, tag = "chunks", request_body = ChunkIds,
     responses((status = 200, body = MissingChunks)))]
 pub async fn missing_chunks(
     State(app): AppState,
+    sight: Sight,
     Json(asked): Json<ChunkIds>,
 ) -> Reply<Answer<MissingChunks>> {
     within(&asked, MISSING_MAX)?;
     let session = asked.session_id.as_deref().map(session_id).transpose()?;
     let missing = app
         .run(move |app| match &session {
-            None => missing(&app.opened.vault, &asked.chunks),
-            Some(session) => missing_of_session(&app.opened.vault, session, &asked.chunks),
+            None => missing(&app.opened.vault, &sight, &asked.chunks),
+            Some(session) => missing_of_session(&app.opened.vault, &sight, session, &asked.chunks),
         })
         .await?;
     Ok(Answer(MissingChunks { missing }))
@@ -56,6 +58,7 @@ fn within(asked: &ChunkIds, most: usize) -> Reply<()> {
     responses((status = 200, body = StoredChunks)))]
 pub async fn store_chunks(
     State(app): AppState,
+    sight: Sight,
     given: HeaderMap,
     mut upload: Upload,
 ) -> Reply<Answer<StoredChunks>> {
@@ -77,7 +80,15 @@ pub async fn store_chunks(
     let stored = app
         .run(move |app| {
             let chunks: Vec<&[u8]> = frames.iter().map(Bytes::as_ref).collect();
-            store(&app.opened.vault, app.storage, app.threads, app.clock.now(), &chunks)
+            let (vault, now, sender) = (&app.opened.vault, app.clock.now(), sight.caller());
+            let mut stored = store(vault, app.storage, app.threads, now, sender, &chunks)?;
+            if sender.is_some() {
+                // Whether others have them is not told.
+                for (stored, sent) in stored.iter_mut().zip(&chunks) {
+                    (stored.deduplicated, stored.stored_bytes) = (false, sent.len() as u64);
+                }
+            }
+            Ok(stored)
         })
         .await?;
     let chunks = stored.into_iter().map(|chunk| StoredChunk {
@@ -91,12 +102,17 @@ pub async fn store_chunks(
 /// Reads chunks, framed, in the order asked.
 #[utoipa::path(post, path = paths::CHUNKS_GET, tag = "chunks", request_body = ChunkIds,
     responses((status = 200, body = Vec<u8>, content_type = "application/x-lucid-chunks")))]
-pub async fn get_chunks(State(app): AppState, Json(asked): Json<ChunkIds>) -> Reply<Response> {
+pub async fn get_chunks(
+    State(app): AppState,
+    sight: Sight,
+    Json(asked): Json<ChunkIds>,
+) -> Reply<Response> {
     within(&asked, GET_MAX)?;
     let session = asked.session_id.as_deref().map(session_id).transpose()?;
     let found = app
         .run(move |app| {
-            find_chunks(&app.opened.vault, &asked.chunks, session.as_ref(), app.clock.now())
+            let (vault, now) = (&app.opened.vault, app.clock.now());
+            find_seen_chunks(vault, &sight, &asked.chunks, session.as_ref(), now)
         })
         .await?;
     let framed = found.iter().map(|(_, length)| u64::from(*length) + framing::HEADER_BYTES as u64);

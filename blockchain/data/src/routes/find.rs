@@ -16,6 +16,8 @@ use super::sessions::filter;
 use super::{AppState, invalid};
 use crate::ops::OpError;
 use crate::ops::sessions::find_files::{FindFiles, PathPattern, Step, find_files as find};
+use crate::ops::sessions::list_sessions::SessionFilter;
+use crate::ops::sight::Sight;
 use crate::reply::files::find_line;
 
 /// Lines that are handed over together, while more are found.
@@ -31,11 +33,15 @@ const SILENCE: Duration = Duration::from_secs(5);
     body = Vec<u8>, content_type = "application/x-ndjson",
     description = "a line each: `{session_id, started_at, path, ...}` with the rest as `files` has it, or \
         `{session_id, started_at, damage}`; an empty line says that the search goes on")))]
-pub async fn find_files(State(app): AppState, RawQuery(query): RawQuery) -> Reply<Response> {
+pub async fn find_files(
+    State(app): AppState,
+    sight: Sight,
+    RawQuery(query): RawQuery,
+) -> Reply<Response> {
     let query = FindQuery::parse(&query).map_err(invalid)?;
     let pattern = PathPattern::new(&query.path, query.ignore_case.unwrap_or(false))?;
     let FindQuery { user_id, status, from, to, metadata, .. } = query;
-    let sessions = filter(&app, status, user_id, from, to)?;
+    let sessions = SessionFilter { sight, ..filter(&app, status, user_id, from, to)? };
     let wanted = FindFiles { pattern, sessions, metadata };
     let places = app.rooms.searches.clone();
     let body = stream_in_one(app, places, move |app, sender| {

@@ -15,10 +15,12 @@ use lucid_http::reply::Reply;
 use super::{AppState, invalid, session_id};
 use crate::app::App;
 use crate::ops::OpError;
+use crate::ops::chunks::find_chunk::find_seen_chunk;
 use crate::ops::proofs::build_tree::{
     HEIGHT_MAX, build_tree as build, directions, find_tree, prove_leaf as prove,
 };
 use crate::ops::proofs::prove_session::Allow;
+use crate::ops::sight::Sight;
 use crate::reply::chunks::tree as show;
 
 /// A leaf that is shown: 64 digits as a text of their own, and in a text that grows to twice its length.
@@ -29,6 +31,7 @@ const SHOWN_LEAF_BYTES: usize = 24 + 64 + 2 * 67;
     responses((status = 200, body = Tree)))]
 pub async fn build_tree(
     State(app): AppState,
+    sight: Sight,
     Json(wanted): Json<BuildTree>,
 ) -> Reply<Answer<Tree>> {
     let BuildTree { mut chunk_ids, chunk_hashes, session_id: session } = wanted;
@@ -41,7 +44,13 @@ pub async fn build_tree(
     let tree = app
         .run(move |app| {
             let _place = place;
-            build(&app.opened.vault, app.clock.now(), session.as_ref(), &chunk_ids)
+            let (vault, now) = (&app.opened.vault, app.clock.now());
+            if !sight.is_everything() {
+                for called in &chunk_ids {
+                    find_seen_chunk(vault, &sight, called, session.as_ref(), now)?;
+                }
+            }
+            build(vault, now, session.as_ref(), &chunk_ids)
         })
         .await?;
     Ok(Answer(show(&tree, false)))

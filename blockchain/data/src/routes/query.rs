@@ -31,6 +31,7 @@ use crate::ops::documents::get_document::FoundDocument;
 use crate::ops::documents::query_documents::{
     DocumentPage, DocumentQuery, OFFSET_MAX, PAGE_BYTES_MAX, query_documents,
 };
+use crate::ops::sight::Sight;
 use crate::reply;
 use crate::row::documents;
 
@@ -52,10 +53,11 @@ pub async fn get_query_stats(State(app): AppState) -> Answer<QueryStats> {
     responses((status = 200, body = DocumentItems, description = "a page; all of them with `Accept: application/x-ndjson` or `text/csv`")))]
 pub async fn list_data_blocks(
     State(app): AppState,
+    sight: Sight,
     Query(parameters): Query<Vec<(String, String)>>,
     given: HeaderMap,
 ) -> Reply<Response> {
-    list(app, DocumentKind::Block, parameters, &given).await
+    list(app, sight, DocumentKind::Block, parameters, &given).await
 }
 
 /// Documents of transactions, by time.
@@ -63,10 +65,11 @@ pub async fn list_data_blocks(
     responses((status = 200, body = DocumentItems, description = "a page; all of them with `Accept: application/x-ndjson` or `text/csv`")))]
 pub async fn list_data_transactions(
     State(app): AppState,
+    sight: Sight,
     Query(parameters): Query<Vec<(String, String)>>,
     given: HeaderMap,
 ) -> Reply<Response> {
-    list(app, DocumentKind::Transaction, parameters, &given).await
+    list(app, sight, DocumentKind::Transaction, parameters, &given).await
 }
 
 /// Sessions, by their start: those that are kept here, and documents of others. What else is said of one is
@@ -75,10 +78,11 @@ pub async fn list_data_transactions(
     responses((status = 200, body = DocumentItems, description = "a page; all of them with `Accept: application/x-ndjson` or `text/csv`")))]
 pub async fn list_data_sessions(
     State(app): AppState,
+    sight: Sight,
     Query(parameters): Query<Vec<(String, String)>>,
     given: HeaderMap,
 ) -> Reply<Response> {
-    list(app, DocumentKind::Session, parameters, &given).await
+    list(app, sight, DocumentKind::Session, parameters, &given).await
 }
 
 /// Documents of blocks, like `GET /api/v1/data/blocks`.
@@ -86,9 +90,10 @@ pub async fn list_data_sessions(
     responses((status = 200, body = DocumentResults)))]
 pub async fn query_blocks(
     State(app): AppState,
+    sight: Sight,
     JsonOrNone(wanted): JsonOrNone<DocumentsWanted>,
 ) -> Reply<Response> {
-    results(app, DocumentKind::Block, wanted).await
+    results(app, sight, DocumentKind::Block, wanted).await
 }
 
 /// Documents of transactions, like `GET /api/v1/data/transactions`.
@@ -96,9 +101,10 @@ pub async fn query_blocks(
     responses((status = 200, body = DocumentResults)))]
 pub async fn query_transactions(
     State(app): AppState,
+    sight: Sight,
     JsonOrNone(wanted): JsonOrNone<DocumentsWanted>,
 ) -> Reply<Response> {
-    results(app, DocumentKind::Transaction, wanted).await
+    results(app, sight, DocumentKind::Transaction, wanted).await
 }
 
 /// Sessions, like `GET /api/v1/data/sessions`.
@@ -106,9 +112,10 @@ pub async fn query_transactions(
     responses((status = 200, body = DocumentResults)))]
 pub async fn query_sessions(
     State(app): AppState,
+    sight: Sight,
     JsonOrNone(wanted): JsonOrNone<DocumentsWanted>,
 ) -> Reply<Response> {
-    results(app, DocumentKind::Session, wanted).await
+    results(app, sight, DocumentKind::Session, wanted).await
 }
 
 /// How a caller wants all documents of a query, if it does not want a page.
@@ -147,12 +154,13 @@ async fn export(
 
 async fn list(
     app: Arc<App>,
+    sight: Sight,
     kind: DocumentKind,
     parameters: Vec<(String, String)>,
     given: &HeaderMap,
 ) -> Reply<Response> {
     let most = parameters.iter().any(|(name, _)| name == "limit");
-    let query = by_parameters(&app, kind, parameters)?;
+    let query = DocumentQuery { sight, ..by_parameters(&app, kind, parameters)? };
     if let Some(form) = wanted_form(given) {
         let most = most.then_some(query.limit);
         return export(app, query, most, form).await;
@@ -178,8 +186,13 @@ async fn list(
     .await
 }
 
-async fn results(app: Arc<App>, kind: DocumentKind, wanted: DocumentsWanted) -> Reply<Response> {
-    let query = by_body(&app, kind, wanted)?;
+async fn results(
+    app: Arc<App>,
+    sight: Sight,
+    kind: DocumentKind,
+    wanted: DocumentsWanted,
+) -> Reply<Response> {
+    let query = DocumentQuery { sight, ..by_body(&app, kind, wanted)? };
     app.run_large(move |app| {
         let (page, cached) = answer(app, &query)?;
         let Shown { documents, meta, next_cursor, total } = shown(&page)?;
@@ -303,6 +316,7 @@ impl Paging {
             descending: self.order == DocumentOrder::Desc,
             total: self.total,
             quiet_since: app.quiet_since(),
+            sight: Sight::everything(),
         })
     }
 }

@@ -17,6 +17,7 @@ use super::{AppState, invalid, limit, session_id};
 use crate::ops::sessions::hold_session::{hold_session as hold, release_session as release};
 use crate::ops::sessions::list_tombstones::list_tombstones as list;
 use crate::ops::sessions::remove_session::remove_session as remove;
+use crate::ops::sight::Sight;
 use crate::{Opened, reply};
 
 /// Removes a session. What is left is its tombstone, which the chain records.
@@ -78,13 +79,14 @@ pub async fn release_session(
     responses((status = 200, body = List<Tombstone>)))]
 pub async fn list_tombstones(
     State(app): AppState,
+    sight: Sight,
     Query(query): Query<PageQuery>,
 ) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
     app.run_large(move |app| {
-        let page = list(&app.opened.vault, limit, cursor.as_deref())?;
+        let page = list(&app.opened.vault, &sight, limit, cursor.as_deref())?;
         Ok(List {
             items: page.tombstones.iter().map(reply::tombstone).collect::<Vec<Tombstone>>(),
             next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),

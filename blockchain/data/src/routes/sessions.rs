@@ -29,10 +29,13 @@ use super::{AppState, UPLOAD_OFFSET, invalid, limit, session_id};
 use crate::app::{App, WAITING_MAX};
 use crate::ops::OpError;
 use crate::ops::sessions::add_references::add_foreign_references;
-use crate::ops::sessions::create_session::{Created, NewSession, create_session as create};
+use crate::ops::sessions::create_session::{
+    Created, NewSession, create_session as create, fresh_id,
+};
 use crate::ops::sessions::get_session::get_session as find;
 use crate::ops::sessions::list_sessions::{SessionFilter, list_sessions as list};
 use crate::ops::sessions::seal_session::{SealRequest, seal_session as seal};
+use crate::ops::sight::Sight;
 use crate::reply;
 use crate::row::{SessionRow, SessionStage};
 
@@ -47,13 +50,20 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 ))]
 pub async fn create_session(
     State(app): AppState,
+    sight: Sight,
     Json(wanted): Json<CreateSession>,
 ) -> Reply<(StatusCode, Answer<Session>)> {
     let request = new_session(wanted, &app)?;
+    let request = NewSession { begun_by: sight.caller().map(str::to_owned), ..request };
     let (status, session) = app
-        .run(move |app| {
+        .run_refusing(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
-            Ok(match create(vault, locks, request)? {
+            let id = request.id.clone().map_or_else(|| fresh_id(request.started_at), Ok)?;
+            check_new(app, &sight, &id, &request.user)?;
+            let request = NewSession { id: Some(id.clone()), ..request };
+            Ok(match create(vault, locks, request).map_err(|error| veiled(&sight, &id, error))? {
+                // Somebody else began it a moment ago.
+                Created::Existed(row) if !sight.sees(&row) => return Err(taken(&id)),
                 Created::Began(row) => (StatusCode::CREATED, show(app, &row)?),
                 Created::Existed(row) => (StatusCode::OK, show(app, &row)?),
             })
@@ -62,10 +72,42 @@ pub async fn create_session(
     Ok((status, Answer(session)))
 }
 
+/// Refuses to begin a session that its caller would not see, or in the place of one that it does not see.
+fn check_new(app: &App, sight: &Sight, id: &SessionId, user: &str) -> Reply<()> {
+    if !sight.would_see(id, user) {
+        let detail = format!(
+            "these credentials are narrowed to some sessions, and {id} is none of them: begin one that is"
+        );
+        return Err(Refusal::new(ErrorCode::Forbidden, detail));
+    }
+    match find(&app.opened.vault, id) {
+        Ok(row) if !sight.sees(&row) => Err(taken(id)),
+        Ok(_) | Err(OpError::NoSession(_)) => Ok(()),
+        // Of a removed one a caller that sees it is told more.
+        Err(OpError::Removed(_)) if !sight.sees_removed(id) => Err(taken(id)),
+        Err(OpError::Removed(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a caller is told that does not see a session.
+fn taken(id: &SessionId) -> Refusal {
+    Refusal::new(ErrorCode::Exists, format!("{id} is taken: choose another id"))
+}
+
+/// What is wrong, without what a session is that the caller may not see.
+fn veiled(sight: &Sight, id: &SessionId, error: OpError) -> Refusal {
+    match error {
+        OpError::Conflict(..) if !sight.has_all_sessions() => taken(id),
+        error => error.into(),
+    }
+}
+
 fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
     Ok(NewSession {
         one_shot: wanted.one_shot,
         own_copies: !app.chunks.deduplicate,
+        begun_by: None,
         id: wanted.session_id.as_deref().map(session_id).transpose()?,
         user: wanted.user_id.unwrap_or_default(),
         layout: match wanted.layout {
@@ -109,12 +151,14 @@ pub(super) fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
 ))]
 pub async fn list_sessions(
     State(app): AppState,
+    sight: Sight,
     Query(query): Query<SessionsQuery>,
 ) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
     let filter = filter(&app, query.status, query.user_id, query.from, query.to)?;
+    let filter = SessionFilter { sight, ..filter };
     app.run_large(move |app| {
         let page = list(&app.opened.vault, &filter, limit, cursor.as_deref())?;
         let items = page.sessions.iter().map(|row| show(app, row));
@@ -147,6 +191,7 @@ pub(super) fn filter(
         // The op takes the last moment, the API the first one after it.
         to: to.map(|text| time("to", &text)).transpose()?.map(just_before),
         quiet_since: Some(app.quiet_since()),
+        sight: Sight::everything(),
     })
 }
 
@@ -234,6 +279,7 @@ pub async fn head_session(State(app): AppState, Path(id): Path<String>) -> Reply
     responses((status = 200, body = ReferencesAdded)))]
 pub async fn add_references(
     State(app): AppState,
+    sight: Sight,
     Path(id): Path<String>,
     Json(wanted): Json<AddReferences>,
 ) -> Reply<Answer<ReferencesAdded>> {
@@ -243,7 +289,7 @@ pub async fn add_references(
         .run(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
             let (storage, start) = (app.storage, wanted.start_index);
-            let added = add_foreign_references(vault, locks, storage, &id, start, chunks)?;
+            let added = add_foreign_references(vault, locks, storage, &sight, &id, start, chunks)?;
             locks.note_news(&id, app.clock.now());
             Ok(added)
         })

@@ -16,7 +16,9 @@ use lucid_http::long_work::{Begun, Prefer, Wait, long_work};
 use lucid_http::reply::Reply;
 
 use super::{AppState, invalid, limit, session_id};
+use crate::ops::chunks::find_chunk::find_seen_chunk;
 use crate::ops::proofs::verify_chunk::{verifications, verify_chunk as verify_one};
+use crate::ops::sight::Sight;
 use crate::workers::verification::verify_now;
 
 /// Reads every chunk, and holds tree, manifest and anchor against each other. A fault is an answer;
@@ -71,6 +73,7 @@ pub async fn get_verification(
     responses((status = 200, body = ChunkVerified)))]
 pub async fn verify_chunk(
     State(app): AppState,
+    sight: Sight,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
 ) -> Reply<Answer<ChunkVerified>> {
@@ -79,7 +82,11 @@ pub async fn verify_chunk(
     let outcome = app
         .run(move |app| {
             let _place = place;
-            verify_one(&app.opened.vault, &called, session.as_ref(), app.clock.now())
+            let (vault, now) = (&app.opened.vault, app.clock.now());
+            if !sight.is_everything() {
+                find_seen_chunk(vault, &sight, &called, session.as_ref(), now)?;
+            }
+            verify_one(vault, &called, session.as_ref(), now)
         })
         .await?;
     let checks = ["record", "decryption", "length", "hash"];

@@ -58,9 +58,23 @@ pub struct UploadedRow {
     pub until: Option<Timestamp>,
     /// What the caller said of it, as a JSON object; may be empty.
     pub metadata: String,
+    /// What the credentials are called of those who sent it, the latest [`SENDERS_MAX`].
+    pub senders: Vec<String>,
 }
 
+/// Senders of a chunk that are kept in mind. An earlier one sends it again where it relies on it.
+pub const SENDERS_MAX: usize = 16;
+
 impl UploadedRow {
+    /// Notes who sent it.
+    pub fn sent_by(&mut self, sender: Option<&String>) {
+        let Some(sender) = sender.filter(|sender| !self.senders.contains(sender)) else { return };
+        if self.senders.len() == SENDERS_MAX {
+            self.senders.remove(0);
+        }
+        self.senders.push(sender.clone());
+    }
+
     /// Whether it still keeps its chunk.
     pub fn counts(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
@@ -89,6 +103,9 @@ impl UploadedRow {
             to.i64(until.as_micros());
         });
         to.text(&self.metadata);
+        for sender in &self.senders {
+            to.text(sender);
+        }
         to.finish()
     }
 
@@ -101,6 +118,13 @@ impl UploadedRow {
                 at: time(from)?,
                 until: from.option("an end", time)?,
                 metadata: from.text("metadata")?.to_owned(),
+                senders: {
+                    let mut senders = Vec::new();
+                    while !from.is_empty() {
+                        senders.push(from.text("a sender")?.to_owned());
+                    }
+                    senders
+                },
             })
         })
     }

@@ -6,8 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "whoever runs the tests says whether to renew")]
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise should stop there")]
 
+#[path = "../../../http/tests/access/mod.rs"]
+mod access;
 mod bounds;
 mod engine;
+#[path = "../../../http/tests/access/routes.rs"]
+mod every_route;
 mod health;
 mod manager;
 mod openapi;
@@ -17,6 +21,7 @@ mod routes;
 mod sample;
 mod service;
 mod settings;
+mod sight;
 mod starting;
 #[path = "../../../http/tests/strain/mod.rs"]
 mod strain;

@@ -71,7 +71,8 @@ impl Service {
         let running = runtime.block_on(serve(config, None, &shutdown))?;
         let base = format!("http://{}", running.address());
         let retry = Retry { count: 0, delay: Duration::ZERO };
-        let options = ClientOptions { timeout: Duration::from_secs(30), retry };
+        let options =
+            ClientOptions { timeout: Duration::from_secs(30), retry, ..ClientOptions::default() };
         let client = DataChainClient::new(&base, options).unwrap();
         let http = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         Ok(Self { client, http, base, shutdown, running: Some(running), runtime })

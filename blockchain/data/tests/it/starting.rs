@@ -7,6 +7,7 @@ use lucid_api::v1::maintenance::{JobKind, Maintenance, ProgressState};
 use lucid_data_chain::Opened;
 use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_data_chain::{app, config};
+use lucid_http::credentials::Credentials;
 use lucid_http::serve::{Late, Listening, Shutdown};
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
@@ -41,7 +42,7 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     let late = Late::default();
     let router = {
         let _within = runtime.enter();
-        late.clone().or(app::starting(&jobs, &config))
+        late.clone().or(app::starting(&jobs, &config, &Credentials::nobody_asks(), None))
     };
     let until = shutdown.clone();
     let serving = runtime.spawn(async move { listening.serve(router, &until).await });

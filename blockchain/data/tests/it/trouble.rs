@@ -14,6 +14,7 @@ use lucid_data_chain::config::{self, SERVICE};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::workers::anchoring::Anchoring;
 use lucid_data_chain::workers::figures::measure;
+use lucid_http::credentials::Credentials;
 use lucid_http::serve::{Drained, Listening, Shutdown};
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
@@ -114,7 +115,7 @@ impl Troubled {
         let base = format!("http://{}", listening.address());
         let router = {
             let _within = runtime.enter();
-            app::router(app.clone(), &config)
+            app::router(app.clone(), &config, &Credentials::nobody_asks(), None)
         };
         let until = shutdown.clone();
         let serving = runtime.spawn(async move { listening.serve(router, &until).await });

@@ -73,7 +73,7 @@ async fn full_segments_are_packed_more_tightly_after_each_collection() {
     let text: String = (0..20_000).map(line).collect();
     let fast = StorageOptions { compression: Compression::Lz4, encrypt: true };
     let vault = &app.opened.vault;
-    store_chunks(vault, fast, 1, Clock::system().now(), &[text.as_bytes()]).unwrap();
+    store_chunks(vault, fast, 1, Clock::system().now(), None, &[text.as_bytes()]).unwrap();
     vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
     let before = count_sessions(vault).unwrap().stored_bytes;
 
@@ -173,6 +173,7 @@ async fn a_worker_goes_on_after_a_fault_in_the_code_and_one_that_cannot_is_named
 fn seal(app: &App) {
     let Opened { vault, locks, key, .. } = &app.opened;
     let session = NewSession {
+        begun_by: None,
         id: Some("s".parse().unwrap()),
         user: String::new(),
         layout: Layout::Raw,

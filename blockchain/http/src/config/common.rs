@@ -1,27 +1,32 @@
 //! What every service can be told, and the rule who may reach it.
 //!
-//! Invariant: without credentials a service is reached from its own machine only, unless
+//! Invariant: where no credentials are asked for, a service is reached from its own machine only, unless
 //! `LUCID_AUTH=off` says otherwise in as many words.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lucid_api::access::{Token, TokenSource};
+use lucid_api::tls::Pin;
+
 use super::{Key, Settings};
+use crate::credentials::{AccessConfig, SecretSource};
 use crate::layers::{Cors, Hosts};
 use crate::telemetry::{LogConfig, LogFormat, LogLevel};
+use crate::tls::TlsConfig;
 
-/// What is asked of callers.
+/// What is asked of callers for whom there are no credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
-    /// Nothing is set: no credentials are asked for, and only this machine can call.
+    /// Nothing is set: only this machine can call.
     Local,
     /// Switched off: no credentials are asked of any caller.
     Off,
 }
 
 /// How calls to other services are made.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outbound {
     /// `SERVICE_TIMEOUT_SECONDS`: for each attempt.
     pub timeout: Duration,
@@ -29,6 +34,12 @@ pub struct Outbound {
     pub retry_count: u32,
     /// `SERVICE_RETRY_DELAY_SECONDS`: before the first of them; doubled each time.
     pub retry_delay: Duration,
+    /// `LUCID_PEER_TOKEN` or `LUCID_PEER_TOKEN_FILE`: what is shown to them.
+    pub token: Option<TokenSource>,
+    /// `LUCID_CA_FILE`: authorities that are believed besides those of the system.
+    pub authorities: Option<PathBuf>,
+    /// `LUCID_PEER_PIN`: the key that they have.
+    pub pin: Option<Pin>,
 }
 
 /// The settings that every service has.
@@ -48,7 +59,14 @@ pub struct CommonConfig {
     pub outbound: Outbound,
     /// `LUCID_AUTH`.
     pub auth: Auth,
+    /// Which credentials count.
+    pub access: AccessConfig,
+    /// By what connections are encrypted, if they are.
+    pub tls: Option<TlsConfig>,
 }
+
+/// The list of tokens in a data folder, which `lucid token` keeps.
+pub const TOKENS: &str = "tokens";
 
 impl CommonConfig {
     /// Reads them.
@@ -58,28 +76,81 @@ impl CommonConfig {
             ("local", Auth::Local),
             &[("off", Auth::Off)],
         );
+        let data_dir = data_dir(settings);
+        let access = access(settings, &data_dir, auth);
         Self {
-            bind: bind(settings, auth),
-            data_dir: data_dir(settings),
+            bind: bind(settings, auth, &access),
+            data_dir,
             log: log(settings),
             cors: cors(settings, auth),
             hosts: hosts(settings),
             outbound: outbound(settings),
             auth,
+            access,
+            tls: tls(settings),
         }
     }
 }
 
-fn bind(settings: &mut Settings<'_>, auth: Auth) -> SocketAddr {
+fn tls(settings: &mut Settings<'_>) -> Option<TlsConfig> {
+    let certificate = settings.optional(&Key::new("tls.cert_file", "LUCID_TLS_CERT_FILE"));
+    let key = settings.optional(&Key::new("tls.key_file", "LUCID_TLS_KEY_FILE"));
+    let config = match (certificate, key) {
+        (None, None) => return None,
+        (Some(certificate), Some(key)) => {
+            TlsConfig { certificate: certificate.into(), key: key.into() }
+        }
+        (certificate, _) => {
+            let (one, other) = match certificate {
+                Some(_) => ("LUCID_TLS_CERT_FILE", "LUCID_TLS_KEY_FILE"),
+                None => ("LUCID_TLS_KEY_FILE", "LUCID_TLS_CERT_FILE"),
+            };
+            settings.refuse(format!("{one} is set and {other} is not: set both, or neither"));
+            return None;
+        }
+    };
+    config.fault().into_iter().for_each(|why| settings.refuse(why));
+    Some(config)
+}
+
+fn access(settings: &mut Settings<'_>, data_dir: &Path, auth: Auth) -> AccessConfig {
+    let tokens = settings.optional(&Key::new("tokens_file", "LUCID_TOKENS_FILE"));
+    let jwt_secret = settings.secret(&Key::new("jwt.secret", "LUCID_JWT_SECRET"));
+    let jwt_key = Key::new("jwt.public_key_file", "LUCID_JWT_PUBLIC_KEY_FILE");
+    let mut kept = vec![data_dir.join(TOKENS)];
+    // The folders of both services stand in the one that the command line is given.
+    if data_dir.file_name().is_some_and(|name| name == own_folder(settings)) {
+        kept.extend(data_dir.parent().map(|data| data.join(TOKENS)));
+    }
+    let access = AccessConfig {
+        tokens: tokens.map(PathBuf::from),
+        kept,
+        jwt_secret,
+        jwt_public_key: settings.optional(&jwt_key).map(PathBuf::from),
+        own: None,
+    };
+    access.faults().into_iter().for_each(|why| settings.refuse(why));
+    if auth == Auth::Off && access.asks() {
+        settings.refuse(
+            "LUCID_AUTH=off serves everyone, and there are credentials (LUCID_TOKENS_FILE, LUCID_JWT_*, or the \
+             file `tokens` of the data folder): unset one of them",
+        );
+    }
+    access
+}
+
+fn bind(settings: &mut Settings<'_>, auth: Auth, access: &AccessConfig) -> SocketAddr {
     let (port, default) = (settings.own("port", "PORT"), settings.service.port);
     let address = SocketAddr::new(host(settings), settings.port(&port, default));
-    if auth == Auth::Local && !address.ip().is_loopback() {
+    if auth == Auth::Local && !access.asks() && !address.ip().is_loopback() {
         let name = settings.own("host", "HOST");
         settings.refuse(format!(
             "{} is {}, and no credentials are configured: only a loopback address (127.0.0.1) may \
-             be bound. Set LUCID_AUTH=off to serve everyone who can reach it",
+             be bound. Make a token (`lucid token create --data {} --role admin`) or name a list of them \
+             (LUCID_TOKENS_FILE), or set LUCID_AUTH=off to serve everyone who can reach it",
             name.name(),
             address.ip(),
+            access.kept.last().and_then(|list| list.parent()).unwrap_or(Path::new(".")).display(),
         ));
     }
     address
@@ -104,9 +175,14 @@ fn host(settings: &mut Settings<'_>) -> IpAddr {
 
 /// Without a setting, each service has its own folder below the one that the command line uses.
 fn data_dir(settings: &mut Settings<'_>) -> PathBuf {
-    let name = settings.service.name;
-    let default = format!("./lucid-data/{}", name.strip_prefix("lucid-").unwrap_or(name));
+    let default = format!("./lucid-data/{}", own_folder(settings));
     settings.path(&Key::new("data_dir", "LUCID_DATA_DIR"), &default)
+}
+
+/// What a service's folder is called there.
+fn own_folder(settings: &Settings<'_>) -> &'static str {
+    let name = settings.service.name;
+    name.strip_prefix("lucid-").unwrap_or(name)
 }
 
 fn log(settings: &mut Settings<'_>) -> LogConfig {
@@ -166,5 +242,15 @@ fn outbound(settings: &mut Settings<'_>) -> Outbound {
         timeout: settings.seconds(&timeout, 30.0, 0.1),
         retry_count: settings.within(&retry_count, 3, 0..=100),
         retry_delay: settings.seconds(&retry_delay, 1.0, 0.0),
+        token: settings.secret(&Key::new("peer_token", "LUCID_PEER_TOKEN")).map(|secret| {
+            match secret {
+                SecretSource::Text(secret) => TokenSource::Text(Token::given(secret.expose())),
+                SecretSource::File(path) => TokenSource::File(path),
+            }
+        }),
+        authorities: settings
+            .optional(&Key::new("outbound.ca_file", "LUCID_CA_FILE"))
+            .map(PathBuf::from),
+        pin: settings.optional_value(&Key::new("outbound.pin", "LUCID_PEER_PIN")),
     }
 }

@@ -21,6 +21,15 @@ impl Secret {
     }
 }
 
+/// In a time that does not depend on where they differ.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        blake3::hash(self.0.as_bytes()) == blake3::hash(other.0.as_bytes())
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(STRUCK_OUT)

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::file::Values;
 use lucid_api::address::{Address, STRUCK_OUT, without_credentials};
-use zeroize::Zeroizing;
 
 use super::secret::Secret;
 use super::{ConfigError, Effective, Environment, FAMILIES, Mistake, unknown_variables};
 use crate::Service;
+use crate::credentials::SecretSource;
 
 /// The longest time a setting may give.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
@@ -193,30 +193,30 @@ impl<'a> Settings<'a> {
         Some(items)
     }
 
-    /// A secret: the setting itself, or the file that `<NAME>_FILE` names (its last line end is
-    /// not part of it).
-    pub fn secret(&mut self, key: &Key) -> Option<Secret> {
+    /// A secret: the setting itself, or the file that `<NAME>_FILE` names, which is read when it is needed.
+    pub fn secret(&mut self, key: &Key) -> Option<SecretSource> {
         for variable in &key.variables {
             let variable = format!("{variable}_FILE");
             self.asked.insert(variable.clone());
             let path = self.environment.get(&variable).filter(|path| !path.is_empty());
             let Some(path) = path.cloned() else { continue };
             self.known.insert(key.file);
-            match std::fs::read_to_string(&path).map(Zeroizing::new) {
-                Ok(text) => {
+            let source = SecretSource::File(path.clone().into());
+            return match source.read() {
+                Ok(_) => {
                     self.show(key, STRUCK_OUT.to_owned(), &variable);
-                    return Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()));
+                    Some(source)
                 }
                 Err(error) => {
                     let (value, reason) = (path, Some(error.to_string()));
                     self.mistakes.push(Mistake::Invalid { name: variable, value, reason });
-                    return None;
+                    None
                 }
-            }
+            };
         }
         let found = self.find(key)?;
         self.show(key, STRUCK_OUT.to_owned(), &found.source);
-        Some(Secret::new(found.values.concat()))
+        Some(SecretSource::Text(Secret::new(found.values.concat())))
     }
 
     /// Notes that a setting cannot have this value.

@@ -9,11 +9,13 @@ use lucid_api::headers::REQUEST_ID;
 use lucid_api::problem::{self, Problem};
 use serde_json::{Value, json};
 use utoipa::OpenApi as _;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, Server};
 
 use crate::Service;
 use crate::extract::JSON;
+use crate::table::BEARER;
 
 /// What every service's document holds.
 #[derive(utoipa::OpenApi)]
@@ -30,10 +32,14 @@ pub(super) fn document(mut openapi: OpenApi, service: &Service) -> Value {
         .license(Some(license))
         .build();
     openapi.servers = Some(vec![Server::new("/")]);
-    // Nothing asks for credentials.
+    // What stands in no table is open to everybody.
     openapi.security = Some(Vec::new());
     openapi.merge(Common::openapi());
     let components = openapi.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "A token that `lucid token create` made, or a JWT. Where no credentials are configured, none are asked for.",
+    ));
+    components.add_security_scheme(BEARER, SecurityScheme::Http(bearer.build()));
     components
         .schemas
         .extend(document::kinds().into_iter().map(|(name, kind)| (name.to_owned(), kind)));
@@ -87,8 +93,10 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             put(operation, &["responses", "202", "headers", name], reference("headers", name));
         }
     }
+    let is_guarded = operation.get("security").is_some();
     let refusals = document::refusals(method, path, has_body, has_values);
-    let refusals = refusals.iter().map(u16::to_string);
+    let guarded = is_guarded.then_some(401).into_iter();
+    let refusals = guarded.chain(refusals).map(|status: u16| status.to_string());
     for status in refusals.chain(["default".to_owned()]) {
         if operation.pointer(&format!("/responses/{status}")).is_none() {
             put(operation, &["responses", &status], reference("responses", known(&status).0));
@@ -234,6 +242,7 @@ fn components_of(document: &mut Value) {
         let (name, meaning) = known(&status);
         let own = match name {
             "busy" => &["Retry-After"][..],
+            "unauthorized" => &["WWW-Authenticate"],
             "range" => &["Content-Range"],
             _ => &[],
         };
@@ -270,6 +279,11 @@ fn components_of(document: &mut Value) {
             "Content-Range",
             "Which bytes these are, of how many.",
             text(r"^bytes ([0-9]+-[0-9]+|\*)/[0-9]+$"),
+        ),
+        (
+            "WWW-Authenticate",
+            "How credentials are shown, and what is wrong with those that were (RFC 6750).",
+            text("^Bearer "),
         ),
         (
             "Retry-After",

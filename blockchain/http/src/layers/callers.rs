@@ -3,7 +3,8 @@
 //! service's own, and a request that changes something must not come from a stranger's page.
 //!
 //! Invariants: a name that a stranger can point at this machine (DNS rebinding) is refused, on
-//! every route; a request with a method that may change something is refused when a browser says
+//! every route, unless credentials are asked for: a stranger's page has none, and the open routes tell nothing; a
+//! request with a method that may change something is refused when a browser says
 //! that it comes from a page of another origin, unless that origin is listed.
 
 use std::fmt;
@@ -11,14 +12,15 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use lucid_api::problem::ErrorCode;
 
-use super::Cors;
+use super::{Cors, is_open};
+use crate::credentials::Credentials;
 use crate::reply::{Refusal, Reply};
 
 /// Where a browser says how the page that asks and the service are related.
@@ -93,6 +95,7 @@ fn is_address(host: &str) -> bool {
 pub(crate) struct Callers {
     pub(crate) hosts: Hosts,
     pub(crate) cors: Cors,
+    pub(crate) credentials: Credentials,
 }
 
 pub(crate) async fn callers(
@@ -111,7 +114,7 @@ impl Callers {
         let authority = authority(request)?;
         if let Some(authority) = &authority {
             let host = tidy(authority.host());
-            if !self.hosts.have(&host) {
+            if !self.hosts.have(&host) && !self.has_credentials(request) {
                 let detail = format!(
                     "this service is not called {host:?}: ask for it by its address, or name it in \
                      LUCID_ALLOWED_HOSTS"
@@ -129,6 +132,12 @@ impl Callers {
             origin.unwrap_or("another site")
         );
         Err(Refusal::new(ErrorCode::Forbidden, detail))
+    }
+
+    /// Whether nobody is let in for what its place in the network lends it.
+    fn has_credentials(&self, request: &Request) -> bool {
+        self.credentials.are_asked_for()
+            && (request.headers().contains_key(AUTHORIZATION) || is_open(request.uri().path()))
     }
 
     /// Whether the request comes from no page, or from one that may: what the browser says of the
@@ -203,7 +212,7 @@ mod tests {
             |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let (hosts, cors) =
             (Hosts::new(&owned(hosts)).unwrap(), Cors::new(&owned(origins)).unwrap());
-        Callers { hosts, cors }
+        Callers { hosts, cors, credentials: Credentials::nobody_asks() }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, DataChainClient, Retry};
+use lucid_api::client::{
+    BlockManagerClient, ClientError, ClientOptions, DataChainClient, Retry, Trust,
+};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::service::HealthState;
 
@@ -13,6 +15,8 @@ use crate::server::Server;
 const OPTIONS: ClientOptions = ClientOptions {
     timeout: Duration::from_secs(5),
     retry: Retry { count: 3, delay: Duration::from_millis(1) },
+    token: None,
+    trust: Trust { authorities: None, pin: None },
 };
 
 /// The client blocks, so it is called as its users call it: on a thread of its own.
@@ -113,5 +117,5 @@ async fn a_tls_client_can_be_made() {
     let options = ClientOptions { retry: Retry { count: 0, ..OPTIONS.retry }, ..OPTIONS };
     let ask = move || DataChainClient::new(&url, options)?.health();
     let error = tokio::task::spawn_blocking(ask).await.unwrap().unwrap_err();
-    assert!(matches!(error, ClientError::Transport { .. }), "{error}");
+    assert!(matches!(error, ClientError::Untrusted { .. }), "{error}");
 }

@@ -4,9 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use lucid_http::config::{
-    Auth, CommonConfig, ConfigError, Key, Loaded, Mistake, Secret, Settings, load,
-};
+use lucid_http::config::{Auth, CommonConfig, ConfigError, Key, Loaded, Mistake, Settings, load};
+use lucid_http::credentials::SecretSource;
 use lucid_http::layers::Cors;
 use lucid_http::telemetry::{LogFormat, LogLevel};
 
@@ -15,7 +14,7 @@ use crate::server::{SERVICE, settings};
 struct Config {
     common: CommonConfig,
     size: u32,
-    key: Option<Secret>,
+    key: Option<SecretSource>,
     store: String,
 }
 
@@ -98,7 +97,7 @@ fn every_mistake_is_reported_at_once() {
         "ERROR: Invalid LOG_LEVEL value: loud (one of INFO,",
         "unknown setting colour",
         "unknown setting log.tint",
-        "Set LUCID_AUTH=off",
+        "set LUCID_AUTH=off",
     ] {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
     }
@@ -193,7 +192,7 @@ fn secrets_are_read_from_files_and_never_shown() {
     for pairs in [[("TEST_KEY_FILE", path)], [("TEST_KEY", "hush")]] {
         let pairs = [&pairs[..], &[("STORE_URL", "mongodb://u:hush@h/db")]].concat();
         let loaded = load_from(None, &pairs).unwrap();
-        assert_eq!(loaded.config.key.as_ref().unwrap().expose(), "hush");
+        assert_eq!(loaded.config.key.as_ref().unwrap().read().unwrap().expose(), "hush");
         assert_eq!(loaded.config.store, "mongodb://u:hush@h/db");
         let shown = format!("{:?} {:?}", loaded.effective, loaded.config.key);
         assert!(!shown.contains("hush"), "{shown}");

@@ -4,7 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise should stop there")]
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise should stop there")]
 
+#[path = "../access/mod.rs"]
+mod access;
+mod admission;
 mod callers;
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod client;
 mod config;
 mod content;
@@ -13,3 +18,4 @@ mod problems;
 mod replies;
 mod server;
 mod serving;
+mod tls;

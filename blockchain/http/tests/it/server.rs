@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use lucid_api::problem::ErrorCode;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
+use lucid_http::credentials::Credentials;
 use lucid_http::extract::{BytePath, Json, JsonText, Path, Query, Whole};
 use lucid_http::health::HealthReport;
 use lucid_http::limits::{self, Limits};
@@ -43,6 +44,9 @@ const STALL: Duration = Duration::from_secs(1);
 /// How fast a reply must be taken that lies in memory, and how much longer it may take.
 pub const RATE: u64 = 12 << 20;
 pub const GRACE: Duration = Duration::from_millis(300);
+
+/// What the clock of the credentials says: 2026-11-28.
+pub const NOW: i64 = 1_795_824_000_000_000;
 
 pub const CONTENT: &[u8] = b"0123456789";
 /// The test's own limit, so that bodies beyond it stay small enough to be sent whole.
@@ -248,7 +252,10 @@ impl Server {
         let (attempts, flood_ended) = (Attempts::default(), Arc::new(Notify::new()));
         let health =
             || HealthReport::new().needed("store", true).optional("sync", false).detail("down");
-        let porch = Porch::new(&SERVICE, &common(pairs), health).alias("/api/v1/test", "/api/v1");
+        let config = common(pairs);
+        let credentials = Credentials::open(&config.access, Arc::new(|| NOW)).unwrap();
+        let porch = Porch::new(&SERVICE, &config, &credentials, health);
+        let porch = porch.alias("/api/v1/test", "/api/v1");
         let app = change(porch).around(routes(attempts.clone(), flood_ended.clone()));
         let listening = Listening::bind(&SERVICE, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let listening = listen(listening.drain_for(Duration::from_secs(2)));

@@ -54,10 +54,11 @@ async fn the_health_check_tells_there_from_not_there() {
     let server = Server::start(&[]).await;
     let address = server.address;
     for how in [Check::Socket, Check::Http] {
-        tokio::task::spawn_blocking(move || check(address, how)).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || check(address, None, how)).await.unwrap().unwrap();
     }
     server.stop().await;
-    let gone = tokio::task::spawn_blocking(move || check(address, Check::Socket)).await.unwrap();
+    let gone =
+        tokio::task::spawn_blocking(move || check(address, None, Check::Socket)).await.unwrap();
     assert!(gone.is_err());
 }
 

@@ -36,10 +36,10 @@ pub struct HttpPeer {
 }
 
 impl HttpPeer {
-    /// Connects with the first call. Each answer must come within `timeout`, or at a bearable pace.
-    pub fn new(url: &str, timeout: Duration) -> Result<Self, ClientError> {
+    /// Connects with the first call. Each answer must come within the timeout, or at a bearable pace.
+    pub fn new(url: &str, options: ClientOptions) -> Result<Self, ClientError> {
         let retry = Retry { count: 2, delay: Duration::from_millis(250) };
-        Self::with(url, ClientOptions { timeout, retry })
+        Self::with(url, ClientOptions { retry, ..options })
     }
 
     /// Connects with the first call, as it is told to.
@@ -172,7 +172,9 @@ fn explain(error: ClientError) -> PeerError {
             PeerError::Unreachable(sentence)
         }
         ClientError::Refused(_) | ClientError::Unsendable { .. } => PeerError::Refused(sentence),
-        ClientError::Transport { .. } => PeerError::Unreachable(sentence),
+        ClientError::Transport { .. } | ClientError::Untrusted { .. } => {
+            PeerError::Unreachable(sentence)
+        }
         ClientError::Unreadable { .. } => PeerError::Unreadable(sentence),
         ClientError::TooLong { limit } => PeerError::TooLong { limit },
     }
@@ -185,7 +187,7 @@ mod tests {
     #[test]
     fn a_password_in_the_address_is_not_shown() {
         let peer =
-            HttpPeer::new("http://user:secret@127.0.0.1:8086", Duration::from_secs(1)).unwrap();
+            HttpPeer::new("http://user:secret@127.0.0.1:8086", ClientOptions::default()).unwrap();
         assert_eq!(peer.name(), "http://127.0.0.1:8086");
     }
 

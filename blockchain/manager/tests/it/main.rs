@@ -4,11 +4,16 @@
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise fails")]
 #![expect(clippy::disallowed_methods, reason = "whoever runs the tests sets their size")]
 
+#[path = "../../../http/tests/access/mod.rs"]
+mod access;
+mod admission;
 mod anew;
 mod bounds;
 mod clock;
 mod crashes;
 mod embedded;
+#[path = "../../../http/tests/access/routes.rs"]
+mod every_route;
 mod follower;
 mod openapi;
 mod over_disk;

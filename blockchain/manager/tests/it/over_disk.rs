@@ -9,6 +9,7 @@ use lucid_block_manager::opened::{ManagerKind, UnopenedManager, over};
 use lucid_block_manager::routes::routes;
 use lucid_core::sign::SigningKey;
 use lucid_http::budget::FREE_BYTES;
+use lucid_http::credentials::Credentials;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{Listening, Shutdown};
 use lucid_store::clock::Clock;
@@ -52,7 +53,9 @@ impl OverDisk {
         app.set_opened(over(parts, Clock::system().now()).unwrap());
         let config = Config::load(&Default::default(), None).unwrap().config;
         let probed = app.clone();
-        let porch = Porch::new(SERVICE, &config.common, move || probed.report());
+        let porch = Porch::new(SERVICE, &config.common, &Credentials::nobody_asks(), move || {
+            probed.report()
+        });
         let router = porch.around(routes(app.clone()));
         let listening = Listening::bind(SERVICE, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listening.address());

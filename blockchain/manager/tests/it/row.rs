@@ -124,7 +124,8 @@ impl Program {
 
     fn client(&self) -> BlockManagerClient {
         let retry = Retry { count: 0, delay: Duration::ZERO };
-        let options = ClientOptions { retry, timeout: Duration::from_secs(10) };
+        let options =
+            ClientOptions { retry, timeout: Duration::from_secs(10), ..ClientOptions::default() };
         BlockManagerClient::new(&format!("http://{}", self.address), options).unwrap()
     }
 

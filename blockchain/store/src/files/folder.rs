@@ -6,6 +6,7 @@
 //!
 //! The tests of all its rooms are here, since they share their folders.
 
+mod aside;
 mod clock;
 mod identity;
 pub mod keys;
@@ -30,6 +31,7 @@ use crate::files::disk::Disk;
 use crate::files::disk::real::RealDisk;
 use crate::files::index::EmbeddedIndex;
 use crate::{Damage, StoreError};
+pub use aside::change_aside;
 pub use clock::{CLOCK_AGAIN, clock_fault};
 pub(crate) use identity::store_id;
 use identity::{create, read_key, read_store};

@@ -58,14 +58,14 @@ struct ExportSummary {
 /// Where blocks come from.
 enum ExportSource {
     Folder(Box<Opened>),
-    Server(BlockManagerClient),
+    Server(Box<BlockManagerClient>),
 }
 
 impl Export {
     /// Exports.
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
         let source = match at.client()? {
-            Some(client) => ExportSource::Server(client),
+            Some(client) => ExportSource::Server(Box::new(client)),
             None => ExportSource::Folder(Box::new(at.open("export", existing(), output)?)),
         };
         let end = source.newest()?.map(|newest| self.to.map_or(newest, |to| to.min(newest)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lucid_api::address::Address;
-use lucid_api::client::BlockManagerClient;
+use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_api::v1::sync::SyncReport;
 use lucid_block_manager::fact::Role;
 use lucid_block_manager::opened::{ManagerKind, Options};
@@ -23,6 +23,7 @@ use super::Where;
 use crate::cmd::{DONE, FAILED, now};
 use crate::output::Output;
 use crate::progress::ProgressLine;
+use crate::showing::client_options;
 use crate::text;
 
 /// Arguments of `lucid chain sync`.
@@ -70,7 +71,9 @@ impl Sync {
         let url = self.from.as_ref();
         let url =
             url.context("nobody is named to follow: give --from URL (BLOCKCHAIN_ENGINE_URL)")?;
-        let peer = HttpPeer::new(url.expose(), Duration::from_secs(self.timeout))?;
+        let timeout = Duration::from_secs(self.timeout);
+        let options = ClientOptions { timeout, ..client_options(at.home, url)? };
+        let peer = HttpPeer::new(url.expose(), options)?;
         let (genesis, producer) = (self.genesis, Producers::of(&self.producer)?);
         let kind = ManagerKind { role: Some(Role::Follower), genesis, producer };
         let opened = at.open("sync", Options { kind, ..Options::default() }, output)?;

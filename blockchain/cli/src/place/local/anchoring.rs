@@ -11,11 +11,13 @@ use lucid_core::digest::BlockHash;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::fact::KnownChain;
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::files::chain::is_of_every_id;
 
 /// The chain of this process as what anchors sessions.
 pub(super) struct Embedded<'a> {
     pub(super) chain: &'a manager::Opened,
+    pub(super) clock: &'a Clock,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> EngineError {
@@ -45,7 +47,7 @@ impl AnchorEngine for Embedded<'_> {
                  `lucid chain promote`",
             ));
         }
-        let now = crate::cmd::now();
+        let now = self.clock.now();
         let submitted = submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
         let submitted = submitted.map_err(|error| match error {
             SubmitError::Admission(_)

@@ -12,6 +12,7 @@ use lucid_data_chain::ops::sessions::add_references::add_foreign_references;
 use lucid_data_chain::ops::sessions::export_session::{Exported, export_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::import_session::import_session;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;
@@ -39,11 +40,11 @@ impl Mirrored for Local {
     }
 
     fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
-        Ok(missing_chunks(&self.data.vault, chunks)?)
+        Ok(missing_chunks(&self.data.vault, &Sight::everything(), chunks)?)
     }
 
     fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
-        Ok(missing_of_session(&self.data.vault, id, chunks)?)
+        Ok(missing_of_session(&self.data.vault, &Sight::everything(), id, chunks)?)
     }
 
     fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()> {
@@ -60,7 +61,7 @@ impl Mirrored for Local {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         let storage = self.honoured(storage);
-        store_chunks(&self.data.vault, storage, threads, crate::cmd::now(), &chunks)?;
+        store_chunks(&self.data.vault, storage, threads, self.clock.now(), None, &chunks)?;
         Ok(())
     }
 
@@ -72,7 +73,8 @@ impl Mirrored for Local {
         storage: StorageOptions,
     ) -> anyhow::Result<()> {
         let Opened { vault, locks, .. } = &self.data;
-        add_foreign_references(vault, locks, self.honoured(storage), id, start, chunks)?;
+        let (storage, sight) = (self.honoured(storage), Sight::everything());
+        add_foreign_references(vault, locks, storage, &sight, id, start, chunks)?;
         Ok(())
     }
 }

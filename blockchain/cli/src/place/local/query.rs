@@ -12,6 +12,7 @@ use lucid_data_chain::ops::documents::query_chain::{ChainQuery, QueryChainError,
 use lucid_data_chain::ops::documents::query_documents::{
     DocumentQuery, LIMIT_MAX, PAGE_BYTES_MAX, query_documents,
 };
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::row::synchronised::SynchronisedRow;
 use lucid_store::contract::chain::Body;
 use lucid_store::files::folder::is_store;
@@ -182,6 +183,7 @@ impl Local {
             descending: asked.descending,
             total: false,
             quiet_since: self.quiet_since(),
+            sight: Sight::everything(),
         };
         loop {
             let page = query_documents(&self.data.vault, &query)?;

@@ -10,6 +10,7 @@ use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::hold_session::{hold_session, release_session};
 use lucid_data_chain::ops::sessions::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;
@@ -19,14 +20,15 @@ use crate::place::RemoveSessions;
 impl RemoveSessions for Local {
     fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
         let Opened { vault, locks, key, .. } = &self.data;
-        let row = remove_session(vault, locks, key, crate::cmd::now(), id, reason)?;
+        let row = remove_session(vault, locks, key, self.clock.now(), id, reason)?;
         Ok(reply::tombstone(&row))
     }
 
     fn chain_tombstones(&self) -> anyhow::Result<()> {
         let chain = self.chain(true)?;
         let Opened { vault, key, .. } = &self.data;
-        let delivered = deliver_anchors(vault, &key.public(), &Embedded { chain: &chain })?;
+        let delivered =
+            deliver_anchors(vault, &key.public(), &Embedded { chain: &chain, clock: &self.clock })?;
         chain.close()?;
         // An anchor that waits for itself alone says nothing of tombstones.
         let is_left = |(id, why): &&(SessionId, EngineError)| {
@@ -53,7 +55,8 @@ impl RemoveSessions for Local {
         const PAGE: usize = 256;
         let mut cursor = None;
         loop {
-            let page = list_tombstones(&self.data.vault, PAGE, cursor.as_deref())?;
+            let page =
+                list_tombstones(&self.data.vault, &Sight::everything(), PAGE, cursor.as_deref())?;
             for row in &page.tombstones {
                 visit(reply::tombstone(row))?;
             }
@@ -66,7 +69,7 @@ impl RemoveSessions for Local {
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
         let Opened { vault, locks, key, .. } = &self.data;
-        let row = hold_session(vault, locks, crate::cmd::now(), id, reason)?;
+        let row = hold_session(vault, locks, self.clock.now(), id, reason)?;
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 

@@ -41,13 +41,14 @@ impl KeepStore for Local {
             .context(
                 "sessions have the age that the chain gives them, and that cannot be opened",
             )?;
-        let engine = chain.as_ref().map(|chain| Embedded { chain });
+        let engine = chain.as_ref().map(|chain| Embedded { chain, clock: &self.clock });
         let engine = engine.as_ref().map(|engine| engine as &dyn AnchorEngine);
         let mut watch = |stage: GarbageStage, done, total| {
             progress(stage.as_str(), done, total);
             true
         };
-        let garbage = collect_garbage(vault, locks, key, self.now, engine, &request, &mut watch)?;
+        let garbage =
+            collect_garbage(vault, locks, key, self.clock.now(), engine, &request, &mut watch)?;
         if let Some(chain) = chain {
             chain.close()?;
         }
@@ -77,10 +78,10 @@ impl KeepStore for Local {
     fn scrub_now(&self, progress: &(dyn Fn(&str, u64, u64) + Sync)) -> anyhow::Result<Scrub> {
         let vault = &self.data.vault;
         let mut state = scrub_state(vault)?;
-        begin_round(&mut state, self.now);
+        begin_round(&mut state, self.clock.now());
         let total = vault.scrub_bytes()?;
         let mut noted = std::time::Instant::now();
-        while scrub_stretch(vault, &mut state, crate::cmd::now(), 100, SCRUB_STRETCH)? {
+        while scrub_stretch(vault, &mut state, self.clock.now(), 100, SCRUB_STRETCH)? {
             progress("scrubbing", state.bytes, total);
             // What comes after a kill goes on from here.
             if noted.elapsed() >= SCRUB_NOTED {

@@ -113,7 +113,7 @@ impl VerifySessions for Local {
         }
         let chain = self.chain_to_verify(recorded_here < ids.len(), &mut all)?;
         if let Some(chain) = &chain {
-            self.verify_chain(CHAIN_FOLDER, chain, self.now, &mut all)?;
+            self.verify_chain(CHAIN_FOLDER, chain, self.clock.now(), &mut all)?;
         }
         let chains = Chains { earlier: self.earlier_chains(&mut all)?, newest: chain.as_ref() };
         for (folder, earlier) in &chains.earlier {
@@ -219,8 +219,8 @@ impl Local {
             };
             let opened = reading::open(
                 self.home.reading,
-                || manager::open(&folder, &options, self.now),
-                |to_read| manager::read(&folder, &options, self.now, to_read),
+                || manager::open(&folder, &options, self.clock.now()),
+                |to_read| manager::read(&folder, &options, self.clock.now(), to_read),
                 manager::OpenError::store,
             );
             match opened {
@@ -246,7 +246,7 @@ impl Local {
             None => None,
         };
         let ended = ended.and_then(|stored| stored.record.entry.time().ok());
-        let now = ended.map_or(self.now, |ended| ended.max(self.now));
+        let now = ended.map_or(self.clock.now(), |ended| ended.max(self.clock.now()));
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         self.verify_chain(&name, opened, now, all)
     }
@@ -256,7 +256,9 @@ impl Local {
     fn verify_copies(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
         let Opened { vault, key, .. } = &self.data;
         let own = key.public();
-        if let Err(error) = recognise_chain(vault, &own, &Embedded { chain: opened })? {
+        if let Err(error) =
+            recognise_chain(vault, &own, &Embedded { chain: opened, clock: &self.clock })?
+        {
             all.faults.push(error.to_string());
         }
         let mut older = OlderCopy::default();

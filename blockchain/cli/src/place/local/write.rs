@@ -81,7 +81,7 @@ impl WriteSessions for Local {
     ) -> anyhow::Result<Appended> {
         let Opened { vault, locks, .. } = &self.data;
         let appended =
-            append_stream(vault, locks, self.honoured(storage), crate::cmd::moment(), id, piece)?;
+            append_stream(vault, locks, self.honoured(storage), self.clock.moment(), id, piece)?;
         Ok(Appended {
             offset: appended.offset,
             root: appended.root,
@@ -120,7 +120,7 @@ impl WriteSessions for Local {
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
         let Opened { vault, locks, key, .. } = &self.data;
         let storage = StorageOptions::default();
-        seal_session(vault, locks, key, self.honoured(storage), crate::cmd::moment(), id, request)?;
+        seal_session(vault, locks, key, self.honoured(storage), self.clock.moment(), id, request)?;
         Ok(())
     }
 
@@ -158,7 +158,8 @@ impl WriteSessions for Local {
             .chain(true)
             .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
         let Opened { vault, key, .. } = &self.data;
-        let delivered = deliver_anchors(vault, &key.public(), &Embedded { chain: &chain })?;
+        let delivered =
+            deliver_anchors(vault, &key.public(), &Embedded { chain: &chain, clock: &self.clock })?;
         // Of the session itself it is the error.
         let others = delivered.failed.iter().filter(|(failed, _)| failed != id);
         *self.undelivered.lock() =

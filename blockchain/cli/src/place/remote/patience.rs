@@ -49,9 +49,9 @@ impl Patience {
     }
 
     /// How a client is set up whose failures come here: the first of them is to be told.
-    pub fn options() -> ClientOptions {
+    pub fn options(given: ClientOptions) -> ClientOptions {
         let retry = Retry { count: 0, ..Retry::default() };
-        ClientOptions { retry, ..ClientOptions::default() }
+        ClientOptions { retry, ..given }
     }
 
     /// Calls until there is an answer, or a refusal that stays one.

@@ -40,7 +40,7 @@ fn end(filter: &SessionFilter) -> Option<String> {
 
 impl ReadSessions for Remote {
     fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
-        Ok(self.call(|| self.client.session(id.as_str()))?)
+        Ok(self.look(id)?)
     }
 
     fn sessions(

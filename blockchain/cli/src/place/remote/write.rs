@@ -18,14 +18,17 @@ use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_data_chain::workers::anchoring::DISABLED;
 
 use super::MANIFEST_PAGE;
-use super::Remote;
 use super::patience::Pauses;
 use super::sink::{RemoteCompare, RemoteSink};
 use super::source::{RemoteSession, part_of};
+use super::{Remote, is_forbidden};
 use crate::place::{Begun, Filling, KeptPart, StorageOptions, WriteSessions};
 
 /// How long a sealed session's anchor is waited for: several block intervals.
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks for it, where the server cannot be asked to wait.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Bytes of a stream that are not cut yet, asked for at once.
 const TAIL_PART_BYTES: u64 = 4 << 20;
@@ -88,6 +91,7 @@ impl WriteSessions for Remote {
             let error = match self.client.append(id.as_str(), &how, rest.to_vec()) {
                 Ok(appended) => {
                     self.patience.as_ref().inspect(|patience| patience.answered());
+                    self.note(id, |session| session.content_bytes = appended.offset);
                     return Ok(appended);
                 }
                 Err(error) => error,
@@ -118,11 +122,17 @@ impl WriteSessions for Remote {
         id: &SessionId,
         visit: &mut dyn FnMut(KeptPart<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        let session = self.call(|| self.client.session(id.as_str()))?;
+        let session = self.look(id)?;
         let mut at = 0;
         let mut query = SessionChunksQuery { limit: Some(MANIFEST_PAGE), cursor: None };
         loop {
-            let page = self.call(|| self.client.session_chunks(id.as_str(), &query))?;
+            let page = match self.call(|| self.client.session_chunks(id.as_str(), &query)) {
+                Err(error) if is_forbidden(&error) => {
+                    visit(KeptPart::Unseen(session.content_bytes))?;
+                    return Ok(());
+                }
+                page => page?,
+            };
             for chunk in page.items.iter().filter(|chunk| !chunk.waits) {
                 // Behind the content stand pages.
                 let Some(hash) = chunk.hash_value.filter(|_| at < session.content_bytes) else {
@@ -175,14 +185,26 @@ impl WriteSessions for Remote {
             clock_back_seconds: seconds(request.clock_back),
             ..SealSession::default()
         };
-        self.call(|| self.client.seal(id.as_str(), &request))?;
+        let sealed = self.call(|| self.client.seal(id.as_str(), &request))?;
+        self.note(id, |session| {
+            (session.status, session.chunk_count) = (sealed.status, sealed.chunk_count);
+            session.merkle_root = Some(sealed.merkle_root);
+            session.manifest_hash = Some(sealed.manifest_hash);
+            session.ended_at = Some(sealed.sealed_at);
+            session.total_bytes = sealed.total_size;
+        });
         Ok(())
     }
 
     fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
-        self.call(|| self.client.anchor(id.as_str()))?;
+        let state = self.call(|| self.client.anchor(id.as_str()))?;
         let started = std::time::Instant::now();
-        let session = self.call(|| self.client.session(id.as_str()))?;
+        self.note(id, |session| session.anchor = Some(state));
+        let session = match self.call(|| self.client.session(id.as_str())) {
+            // To submit it again says where it is.
+            Err(error) if is_forbidden(&error) => return self.submit_until_anchored(id),
+            session => session?,
+        };
         if is_never_anchored(&session) {
             return Ok(session);
         }
@@ -194,6 +216,25 @@ impl WriteSessions for Remote {
             if session.status == wanted || left == 0 || is_never_anchored(&session) {
                 return Ok(session);
             }
+        }
+    }
+}
+
+impl Remote {
+    /// Waits for an anchor with credentials that may submit it, and not ask for the session.
+    fn submit_until_anchored(&self, id: &SessionId) -> anyhow::Result<Session> {
+        let started = std::time::Instant::now();
+        loop {
+            let state = self.call(|| self.client.anchor(id.as_str()))?;
+            self.note(id, |session| session.anchor = Some(state));
+            let session = self.look(id)?;
+            let is_over = started.elapsed() >= ANCHOR_PATIENCE;
+            let anchor = session.anchor.as_ref();
+            let is_anchored = anchor.is_some_and(|anchor| anchor.block_index.is_some());
+            if is_anchored || is_over || is_never_anchored(&session) {
+                return Ok(session);
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
         }
     }
 }

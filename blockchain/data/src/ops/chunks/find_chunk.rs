@@ -12,6 +12,7 @@ use lucid_store::vault::Vault;
 
 use crate::ops::chunks::put_chunk::upload_at;
 use crate::ops::sessions::get_session::get_session;
+use crate::ops::sight::Sight;
 use crate::ops::{Clash, OpError};
 use crate::row::{self, Alias, PlacedRow, Referred, SessionName, SessionRow, UploadedRow};
 
@@ -124,17 +125,62 @@ pub fn find_chunk(
             known(vault, called, (&id).into())?.ok_or_else(absent)
         }
         ([], _) => Err(absent()),
-        ([_, _, ..], None) => Err(OpError::Conflict(
-            Clash::Unclear,
-            format!(
-                "several sessions have a chunk that is called {called}: name one as session_id"
-            ),
-        )),
+        ([_, _, ..], None) => Err(unclear(called)),
         ([(name, index), ..], _) => {
             let row = row::session(vault_index, cipher, name)?.ok_or_else(absent)?;
             at_index(vault, called, name, &row, *index)?.ok_or_else(absent)
         }
     }
+}
+
+/// Finds what goes by a name among what a caller sees: what it does not see is not there.
+pub fn find_seen_chunk(
+    vault: &Vault,
+    sight: &Sight,
+    called: &str,
+    session: Option<&SessionId>,
+    now: Timestamp,
+) -> Result<FoundChunk, OpError> {
+    if let Some(session) = session {
+        sight.check(vault, session)?;
+    }
+    let Some(caller) = sight.caller().filter(|_| session.is_none()) else {
+        return find_chunk(vault, called, session, now);
+    };
+    let (index, cipher) = (vault.index(), vault.cipher());
+    let absent = || OpError::NoChunk(called.to_owned());
+    if let Ok(id) = called.parse::<ChunkId>() {
+        let upload = UploadedRow::find(index, cipher, &cipher.chunk_name(&id))?;
+        let is_sent = |row: &UploadedRow| {
+            row.counts(now) && row.senders.iter().any(|sender| sender == caller)
+        };
+        if let Some(upload) = upload.filter(is_sent)
+            && vault.placement(&id)?.is_some()
+        {
+            return Ok(FoundChunk::uploaded(called.to_owned(), upload));
+        }
+        let session = sight.session_of(index, cipher, &id)?.ok_or_else(absent)?;
+        return find_chunk(vault, called, Some(&session.id), now);
+    }
+    let mut seen = None;
+    for (name, _) in Alias::list(index, cipher, called, SESSIONS_OF_ALIAS_MAX)? {
+        let Some(row) = row::session(index, cipher, &name)?.filter(|row| sight.sees(row)) else {
+            continue;
+        };
+        if seen.replace(row.id).is_some() {
+            return Err(unclear(called));
+        }
+    }
+    find_chunk(vault, called, Some(&seen.ok_or_else(absent)?), now)
+}
+
+/// Sessions in which a name is looked for, for a caller that sees some of them.
+const SESSIONS_OF_ALIAS_MAX: usize = 4_096;
+
+fn unclear(called: &str) -> OpError {
+    let sentence =
+        format!("several sessions have a chunk that is called {called}: name one as session_id");
+    OpError::Conflict(Clash::Unclear, sentence)
 }
 
 /// A chunk of which nothing is known but that it is there.

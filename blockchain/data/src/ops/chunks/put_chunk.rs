@@ -2,6 +2,8 @@
 //!
 //! Indexes may come in any order. What lies behind a gap waits, and the session's tree covers what is in
 //! front of it; sealing refuses while there are gaps.
+//!
+//! In one file because what is taken, put into its place or answered as known goes by the same rules.
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
@@ -22,6 +24,7 @@ use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::open_for_writing;
 use crate::ops::sessions::create_session::{NewSession, create_session};
+use crate::ops::sight::Sight;
 use crate::ops::{Clash, OpError};
 use crate::row::{self, Alias, PlacedRow, SessionName, SessionRow, UploadedRow};
 
@@ -58,6 +61,8 @@ pub struct PutChunk {
     pub alias: Option<String>,
     /// What the caller says of it: a JSON object, or nothing.
     pub metadata: String,
+    /// What the caller sees.
+    pub sight: Sight,
 }
 
 /// A part of what was taken.
@@ -96,18 +101,35 @@ pub fn put_chunk(
 ) -> Result<Taken, OpError> {
     check(wanted)?;
     let pieces = cut(bounds, bytes)?;
+    let mut taken = put(vault, locks, storage, bounds, now, wanted, (bytes, &pieces))?;
+    if !wanted.sight.is_everything() {
+        // What it takes on the disk tells whether others have it.
+        taken.parts.iter_mut().for_each(|part| part.stored_bytes = part.length.into());
+    }
+    Ok(taken)
+}
+
+fn put(
+    vault: &Vault,
+    locks: &SessionLocks,
+    storage: StorageOptions,
+    bounds: &Bounds,
+    now: Timestamp,
+    wanted: &PutChunk,
+    (bytes, pieces): (&[u8], &[&[u8]]),
+) -> Result<Taken, OpError> {
     match &wanted.session {
-        None => look_again(|| keep(vault, storage, now, wanted, &pieces)),
+        None => look_again(|| keep(vault, storage, now, wanted, pieces)),
         Some(id) => {
             if let Some(sealed) = find(vault, id)?.filter(|session| session.sealed.is_some()) {
                 let _held = locks.hold(id);
-                return look_again(|| again(vault, storage, &sealed, wanted, bytes, &pieces));
+                return look_again(|| again(vault, storage, &sealed, wanted, bytes, pieces));
             }
-            begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
+            begin(vault, locks, bounds, now, id, wanted)?;
             look_again(|| {
                 // Packed before the session is held: that takes long, and others wait.
                 let owner = open_for_writing(vault.index(), vault.cipher(), id)?.owner;
-                let packed = pack(vault, storage, &pieces, |id| ChunkKey::of(owner, id))?;
+                let packed = pack(vault, storage, pieces, |id| ChunkKey::of(owner, id))?;
                 let _held = locks.hold(id);
                 place(vault, now, wanted, id, owner, packed)
             })
@@ -195,13 +217,13 @@ fn begin(
     bounds: &Bounds,
     now: Timestamp,
     id: &SessionId,
-    index: u64,
+    wanted: &PutChunk,
 ) -> Result<(), OpError> {
     if find(vault, id)?.is_some() {
         return Ok(());
     }
     // What is refused later must not leave a session behind.
-    check_ahead(id, 0, index)?;
+    check_ahead(id, 0, wanted.index.unwrap_or(0))?;
     let session = NewSession {
         id: Some(id.clone()),
         user: String::new(),
@@ -212,6 +234,7 @@ fn begin(
         started_at: now,
         one_shot: false,
         own_copies: bounds.own_copies,
+        begun_by: wanted.sight.caller().map(str::to_owned),
     };
     match create_session(vault, locks, session) {
         // Another caller began it a moment ago, and differently.
@@ -264,7 +287,13 @@ fn keep(
     let mut at = None;
     for name in &submission.requires {
         let known = UploadedRow::find(&look, vault.cipher(), name)?;
-        at = known.filter(|known| known.until.is_none()).map(|known| known.at);
+        // What only others sent is not there for this caller.
+        let is_sent = |known: &UploadedRow| match wanted.sight.caller() {
+            Some(caller) => known.senders.iter().any(|sender| sender == caller),
+            None => true,
+        };
+        let known = known.filter(|known| known.until.is_none() && is_sent(known));
+        at = known.map(|known| known.at);
         if at.is_none() {
             break;
         }
@@ -274,6 +303,7 @@ fn keep(
         until: None,
         metadata: wanted.metadata.clone(),
         chunks: lengths(&parts),
+        sender: wanted.sight.caller().map(str::to_owned),
     });
     // The same again is only answered, unless its bytes have to be healed.
     if at.is_none() || !submission.chunks.is_empty() {

@@ -8,19 +8,21 @@ use lucid_store::crypt::ChunkKey;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
-use crate::ops::chunks::find_chunk::find_chunk;
+use crate::ops::chunks::find_chunk::find_seen_chunk;
+use crate::ops::sight::Sight;
 
-/// Where each of these chunks is and how long it is, in order; if some are unknown, which. They are
+/// Where each of these chunks is and how long it is, in order; if some are unknown to the caller, which. They are
 /// looked for in `session`; without one, wherever they are kept.
-pub fn find_chunks(
+pub fn find_seen_chunks(
     vault: &Vault,
+    sight: &Sight,
     ids: &[ChunkId],
     session: Option<&SessionId>,
     now: Timestamp,
 ) -> Result<Vec<(ChunkKey, u32)>, OpError> {
     let (mut found, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in ids {
-        match find_chunk(vault, &id.to_string(), session, now) {
+        match find_seen_chunk(vault, sight, &id.to_string(), session, now) {
             Ok(chunk) => found.extend(chunk.parts),
             Err(OpError::NoChunk(_)) => unknown.push(*id),
             Err(error) => return Err(error),

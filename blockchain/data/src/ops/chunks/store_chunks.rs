@@ -47,16 +47,17 @@ pub struct StoredChunk {
 pub(in crate::ops) const KEPT_SECONDS: i64 = 24 * 3_600;
 
 /// Stores all of them or none, compressing on up to so many threads. They are kept for a day; by then
-/// something refers to them.
+/// something refers to them. `sender` is what the credentials are called of who sent them.
 pub fn store_chunks(
     vault: &Vault,
     storage: StorageOptions,
     threads: usize,
     now: Timestamp,
+    sender: Option<&str>,
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
     check(chunks)?;
-    look_again(|| store(vault, storage, threads, now, chunks))
+    look_again(|| store(vault, storage, threads, now, sender, chunks))
 }
 
 fn store(
@@ -64,6 +65,7 @@ fn store(
     storage: StorageOptions,
     threads: usize,
     now: Timestamp,
+    sender: Option<&str>,
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
     let next = AtomicUsize::new(0);
@@ -102,7 +104,7 @@ fn store(
     // What was known is kept for a day too: the caller relies on it no less.
     submission.requires = stored.iter().map(|chunk| vault.cipher().chunk_name(&chunk.id)).collect();
     let until = Some(now.plus_seconds(KEPT_SECONDS));
-    let uploaded = Uploaded::of(now, until, "", &lengths).into_iter().map(Fact::Uploaded);
+    let uploaded = Uploaded::of(now, until, "", &lengths, sender).into_iter().map(Fact::Uploaded);
     submission.facts = fact_records(vault, uploaded)?;
     vault.commit(submission).map_err(at_hand)?;
     Ok(stored)

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::document::{Document, DocumentFault, DocumentKind, Facets, Source};
 use crate::ops::OpError;
+use crate::ops::sight::Sight;
 use crate::row::documents::{
     DocumentName, DocumentRow, EarlierRow, Text, as_session_id, session_facets,
 };
@@ -85,6 +86,21 @@ impl Listed {
         let session = row::session(vault.index(), vault.cipher(), &name.as_session())?;
         let session = session.filter(|row| Standing::of(row.started_at, &name) == standing);
         Ok(session.map(|row| Self::Session(Box::new(row))))
+    }
+
+    /// Whether it is of a session that is seen; others hide nothing.
+    pub(super) fn is_seen(&self, sight: &Sight) -> bool {
+        match self {
+            Self::Session(session) => sight.sees(session),
+            Self::Document(_, row) => match &row.facets {
+                Facets::Session { user_id, .. } => {
+                    let id = as_session_id(&row.id);
+                    let user = user_id.as_deref().unwrap_or_default();
+                    sight.has_all_sessions() || id.is_some_and(|id| sight.would_see(&id, user))
+                }
+                Facets::Block { .. } | Facets::Transaction { .. } => true,
+            },
+        }
     }
 
     /// How many bytes its text has at least.

@@ -13,6 +13,7 @@ use super::filter::Filter;
 use super::get_document::{FoundDocument, Listed};
 use crate::document::DocumentKind;
 use crate::ops::OpError;
+use crate::ops::sight::Sight;
 use crate::row;
 use crate::row::documents::{DocumentName, DocumentRow};
 use crate::row::orders::{
@@ -53,6 +54,8 @@ pub struct DocumentQuery {
     pub total: bool,
     /// A stream that took nothing since then is unterminated.
     pub quiet_since: Timestamp,
+    /// Of sessions, those that this sees.
+    pub sight: Sight,
 }
 
 /// A page of documents.
@@ -76,7 +79,8 @@ const FINGERPRINT_BYTES: usize = 8;
 impl DocumentQuery {
     /// What a cursor of this query begins with: it continues no other.
     fn fingerprint(&self) -> [u8; FINGERPRINT_BYTES] {
-        let text = format!("{:?} {} {}", self.kind, self.descending, self.filter.canonical());
+        let (filter, sight) = (self.filter.canonical(), self.sight.canonical());
+        let text = format!("{:?} {} {filter}{sight}", self.kind, self.descending);
         let mut print = [0; FINGERPRINT_BYTES];
         for (to, from) in print.iter_mut().zip(blake3::hash(text.as_bytes()).as_bytes()) {
             *to = *from;
@@ -87,8 +91,13 @@ impl DocumentQuery {
     /// One text for queries that ask for the same page.
     pub fn canonical(&self) -> String {
         let Self { kind, filter, limit, offset, cursor, descending, total, .. } = self;
-        let filter = filter.canonical();
-        format!("{kind:?} {limit} {offset} {cursor:?} {descending} {total} {filter}")
+        let (filter, sight) = (filter.canonical(), self.sight.canonical());
+        format!("{kind:?} {limit} {offset} {cursor:?} {descending} {total} {filter}{sight}")
+    }
+
+    /// Whether a document is wanted, and may be given.
+    fn takes(&self, listed: &Listed) -> bool {
+        listed.is_seen(&self.sight) && self.filter.takes(listed, self.quiet_since)
     }
 
     /// How many are still to be skipped, and behind which place.
@@ -148,7 +157,7 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
             continue;
         }
         let Some(listed) = place.listed(vault, wanted.kind)? else { continue };
-        if !wanted.filter.takes(&listed, wanted.quiet_since) {
+        if !wanted.takes(&listed) {
             continue;
         }
         if skipped < offset {
@@ -184,7 +193,7 @@ fn by_hash(vault: &Vault, wanted: &DocumentQuery, hash: &str) -> Result<Document
     let name = DocumentName::of(vault.cipher(), wanted.kind, hash);
     let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
     let listed = row.map(|row| Listed::Document(name, Box::new(row)));
-    let taken = listed.filter(|listed| wanted.filter.takes(listed, wanted.quiet_since));
+    let taken = listed.filter(|listed| wanted.takes(listed));
     let total = usize::from(taken.is_some());
     let shown = taken.filter(|_| wanted.offset == 0 && wanted.cursor.is_none());
     let found = shown.map(|listed| listed.found(vault, wanted.quiet_since)).transpose()?;
@@ -208,9 +217,7 @@ fn count(vault: &Vault, wanted: &DocumentQuery) -> Result<(usize, bool), OpError
         }
         examined += 1;
         let is_wanted = by_order
-            || place
-                .listed(vault, wanted.kind)?
-                .is_some_and(|listed| wanted.filter.takes(&listed, wanted.quiet_since));
+            || place.listed(vault, wanted.kind)?.is_some_and(|listed| wanted.takes(&listed));
         count += usize::from(is_wanted);
     }
     Ok((count, true))
@@ -274,7 +281,9 @@ impl<'a> Walk<'a> {
         let descending = wanted.descending;
         let is_ordered =
             wanted.kind != DocumentKind::Session || index.get(&sessions_in_order_key())?.is_some();
-        let is_exact = is_ordered && wanted.filter.is_answered_by_its_order(wanted.kind);
+        let is_exact = is_ordered
+            && wanted.sight.has_all_sessions()
+            && wanted.filter.is_answered_by_its_order(wanted.kind);
         let lanes = lanes(vault, wanted, is_ordered)
             .into_iter()
             .map(|(prefix, from, to)| {

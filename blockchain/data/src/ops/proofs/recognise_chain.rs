@@ -26,6 +26,7 @@ use crate::ops::proofs::deliver_anchors::{anchor_text, fault};
 use crate::ops::proofs::prove_session::anchored;
 use crate::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use crate::ops::sessions::list_tombstones::list_tombstones;
+use crate::ops::sight::Sight;
 use crate::row::{self, SessionName, SessionStage};
 
 /// Sessions and tombstones that are looked at in one go.
@@ -128,7 +129,7 @@ fn removed_in(
 ) -> Result<Option<PublicKey>, OpError> {
     let mut cursor = None;
     loop {
-        let page = list_tombstones(vault, PAGE, cursor.as_deref())?;
+        let page = list_tombstones(vault, &Sight::everything(), PAGE, cursor.as_deref())?;
         if let Some(tombstone) = page.tombstones.iter().find(|tombstone| tombstone.chained == block)
         {
             let proof = anchored(vault, &SessionName::of(vault.cipher(), &tombstone.id))?;
@@ -207,7 +208,7 @@ fn last_anchored(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, O
 fn last_removed(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, OpError> {
     let mut cursor = None;
     loop {
-        let page = list_tombstones(vault, PAGE, cursor.as_deref())?;
+        let page = list_tombstones(vault, &Sight::everything(), PAGE, cursor.as_deref())?;
         for tombstone in &page.tombstones {
             let Some((block_index, block_hash)) = tombstone.chained else { continue };
             let Ok(transaction) = Transaction::parse(tombstone.text.as_bytes()) else { continue };

@@ -14,9 +14,11 @@ use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{CHUNKS_MAX, Referenced};
 use crate::opened::SessionLocks;
+use crate::ops::chunks::missing_chunks::has;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::look_again;
-use crate::ops::sessions::get_session::find_session;
+use crate::ops::sessions::get_session::{find_session, get_session};
+use crate::ops::sight::Sight;
 use crate::ops::{Clash, OpError, fact_records};
 use crate::row::{self, SessionName, SessionRow};
 
@@ -39,10 +41,12 @@ pub fn add_foreign_references(
     vault: &Vault,
     locks: &SessionLocks,
     storage: StorageOptions,
+    sight: &Sight,
     id: &SessionId,
     start_index: u64,
     chunks: Vec<(ChunkId, u32)>,
 ) -> Result<Added, OpError> {
+    refuse_unseen(vault, sight, id, &chunks)?;
     let mut pending = false;
     for (chunk, _) in &chunks {
         pending |= vault.placement(chunk)?.is_none();
@@ -59,6 +63,28 @@ pub fn add_foreign_references(
         copy_chunks(vault, storage, &session, &chunks)?;
     }
     add_references(vault, locks, id, start_index, chunks)
+}
+
+/// Refuses chunks that are not there for the caller: it would take what is another's by its id alone. They are sent
+/// first, which it can only do who has them.
+fn refuse_unseen(
+    vault: &Vault,
+    sight: &Sight,
+    id: &SessionId,
+    chunks: &[(ChunkId, u32)],
+) -> Result<(), OpError> {
+    if sight.is_everything() {
+        return Ok(());
+    }
+    let session = get_session(vault, id)?;
+    let (mut unseen, mut told) = (Vec::new(), HashSet::new());
+    for (chunk, _) in chunks {
+        if told.insert(*chunk) && !sight.sees_chunk(vault, chunk)? && !has(vault, &session, chunk)?
+        {
+            unseen.push(*chunk);
+        }
+    }
+    if unseen.is_empty() { Ok(()) } else { Err(OpError::Missing(unseen)) }
 }
 
 /// Copies in one commit: as many bytes as the committer takes at once.

@@ -42,6 +42,8 @@ pub struct NewSession {
     pub one_shot: bool,
     /// Whether it keeps copies of its own of all its chunks, shared with no other session.
     pub own_copies: bool,
+    /// What the credentials are called of who begins it, where any were asked for.
+    pub begun_by: Option<String>,
 }
 
 /// What came of it.
@@ -133,6 +135,7 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
             true => Owner::new(vault.cipher().index_name(format!("copies of {id}").as_bytes())),
             false => Owner::SHARED,
         },
+        begun_by: request.begun_by.clone(),
     });
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
     let (facts, rests_on) = (vec![fact], look.seen());

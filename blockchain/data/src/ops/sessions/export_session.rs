@@ -50,6 +50,7 @@ pub fn export_session(vault: &Vault, id: &SessionId) -> Result<Exported, OpError
         metadata: row.metadata,
         one_shot: false,
         owner: row.owner,
+        begun_by: row.begun_by,
     };
     Ok(Exported {
         started: Fact::Started(started).encode(),

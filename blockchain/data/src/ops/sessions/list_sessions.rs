@@ -4,6 +4,7 @@ use lucid_core::time::Timestamp;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
+use crate::ops::sight::Sight;
 use crate::row::{self, SessionRow, SessionStage};
 
 /// Which sessions are wanted; what is not set does not matter.
@@ -19,6 +20,8 @@ pub struct SessionFilter {
     pub to: Option<Timestamp>,
     /// Since when a live stream must have been silent to count as unterminated.
     pub quiet_since: Option<Timestamp>,
+    /// Those that this sees.
+    pub sight: Sight,
 }
 
 /// A page of sessions, and the cursor of the next page if there is more.
@@ -90,6 +93,7 @@ pub fn list_sessions(
 
 fn matches(session: &SessionRow, filter: &SessionFilter) -> bool {
     let quiet_since = filter.quiet_since.unwrap_or(Timestamp::from_micros(i64::MIN));
-    filter.status.is_none_or(|status| session.status(quiet_since) == status)
+    filter.sight.sees(session)
+        && filter.status.is_none_or(|status| session.status(quiet_since) == status)
         && filter.user.as_ref().is_none_or(|user| session.user == *user)
 }

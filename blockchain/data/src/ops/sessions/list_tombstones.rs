@@ -3,6 +3,7 @@
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
+use crate::ops::sight::Sight;
 use crate::row::{self, TombstoneRow};
 
 /// A page of tombstones, and the cursor of the next page if there is more.
@@ -14,9 +15,10 @@ pub struct TombstonePage {
     pub next: Option<Vec<u8>>,
 }
 
-/// Up to `limit` tombstones from behind `cursor`.
+/// Up to `limit` tombstones from behind `cursor`; a page may be short, even empty, and yet have a next one.
 pub fn list_tombstones(
     vault: &Vault,
+    sight: &Sight,
     limit: usize,
     cursor: Option<&[u8]>,
 ) -> Result<TombstonePage, OpError> {
@@ -33,7 +35,8 @@ pub fn list_tombstones(
     let mut tombstones = Vec::with_capacity(rows.len());
     for (key, _) in rows {
         let Some(name) = row::name_in(&key) else { continue };
-        tombstones.extend(row::tombstone(vault.index(), vault.cipher(), &name)?);
+        let tombstone = row::tombstone(vault.index(), vault.cipher(), &name)?;
+        tombstones.extend(tombstone.filter(|row| sight.sees_removed(&row.id)));
     }
     Ok(TombstonePage { tombstones, next })
 }

@@ -16,6 +16,7 @@ use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::hold_session::hold_session;
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::ops::upkeep::collect_garbage::{
     Garbage, GarbageRequest, GarbageStage, collect_garbage,
 };
@@ -130,7 +131,7 @@ fn what_nobody_refers_to_goes_and_what_is_shared_stays() {
     assert_eq!(done.collected.chunks_removed, 1);
     assert!(done.collected.bytes_freed > 350_000, "{done:?}");
     let ids = [id(&own), id(&shared), id(&kept)];
-    assert_eq!(missing_chunks(&store.vault, &ids).unwrap(), [id(&own)]);
+    assert_eq!(missing_chunks(&store.vault, &Sight::everything(), &ids).unwrap(), [id(&own)]);
     assert_sound(&store);
     // The same content is stored anew.
     archive(&store, "three", &[&own]);
@@ -184,7 +185,10 @@ fn uploads_and_chunks_that_wait_are_kept_as_long_as_they_count() {
     let upload = |bytes: &[u8], until: Option<i64>| {
         let chunks = store.store(&[bytes]);
         let until = until.map(|seconds| NOW.plus_seconds(seconds));
-        commit(&store, &Fact::Uploaded(Uploaded { at: NOW, until, metadata: "".into(), chunks }));
+        commit(
+            &store,
+            &Fact::Uploaded(Uploaded { sender: None, at: NOW, until, metadata: "".into(), chunks }),
+        );
     };
     upload(b"for a day", Some(DAY));
     upload(b"for a year", Some(365 * DAY));
@@ -205,9 +209,9 @@ fn uploads_and_chunks_that_wait_are_kept_as_long_as_they_count() {
     let done = collect(&store, GarbageRequest::default()).unwrap();
     assert_eq!(done.collected.chunks_removed, 2);
     let kept = [&b"for a year"[..], b"until it is deleted", b"fourth", b"second", b"first"];
-    assert!(missing_chunks(&store.vault, &kept.map(id)).unwrap().is_empty());
+    assert!(missing_chunks(&store.vault, &Sight::everything(), &kept.map(id)).unwrap().is_empty());
     let gone = [id(b"for a day"), id(b"deleted")];
-    assert_eq!(missing_chunks(&store.vault, &gone).unwrap(), gone);
+    assert_eq!(missing_chunks(&store.vault, &Sight::everything(), &gone).unwrap(), gone);
     let again = reopened(store);
     assert_eq!(collect(&again, GarbageRequest::default()).unwrap().survey.dead_chunks, 0);
 }
@@ -263,7 +267,7 @@ fn an_index_that_lacks_references_frees_nothing() {
     let refused = collect(&store, GarbageRequest::default()).unwrap_err();
     assert!(refused.to_string().contains("lucid reindex"), "{refused}");
     let ids = [id(b"first"), id(b"second")];
-    assert!(missing_chunks(&store.vault, &ids).unwrap().is_empty());
+    assert!(missing_chunks(&store.vault, &Sight::everything(), &ids).unwrap().is_empty());
 }
 
 #[test]
@@ -280,7 +284,7 @@ fn an_index_that_was_found_to_be_wrong_is_built_anew_by_the_next_start() {
     let session: SessionId = "one".parse().unwrap();
     let request = NewSession { id: Some(session.clone()), ..new_session(ChunkProfile::default()) };
     create_session(vault, locks, request).unwrap();
-    store_chunks(vault, KEEPING, 1, NOW, &[b"first", b"second"]).unwrap();
+    store_chunks(vault, KEEPING, 1, NOW, None, &[b"first", b"second"]).unwrap();
     add_references(vault, locks, &session, 0, vec![(id(b"first"), 5), (id(b"second"), 6)]).unwrap();
     let name = SessionName::of(vault.cipher(), &session);
     gather(&opened).unwrap();
@@ -301,7 +305,9 @@ fn an_upload_that_is_asked_for_again_is_not_forgotten() {
     store.store(&[b"asked for", b"not asked for"]);
     let store = reopened(store);
     // What comes between the look at its row and the end of it has asked first.
-    assert!(missing_chunks(&store.vault, &[id(b"asked for")]).unwrap().is_empty());
+    assert!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(b"asked for")]).unwrap().is_empty()
+    );
     let later = NOW.plus_seconds(2 * DAY);
     assert_eq!(expire_uploads(&store.vault, later, false).unwrap(), 1);
     assert_eq!(expire_uploads(&store.vault, later, false).unwrap(), 0);
@@ -352,7 +358,9 @@ fn a_damaged_log_frees_nothing() {
     remove(&store, &one);
     assert!(store.disk.flip("log/00000001.log", 600));
     assert!(matches!(collect(&store, GarbageRequest::default()), Err(OpError::Store(_))));
-    assert!(missing_chunks(&store.vault, &[id(b"first")]).unwrap().is_empty());
+    assert!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(b"first")]).unwrap().is_empty()
+    );
 }
 
 /// With the fact that sealed it damaged, an archive looks like one that was broken off.
@@ -396,7 +404,9 @@ fn an_archive_whose_seal_cannot_be_read_is_not_taken_for_one_that_was_left_behin
         disk.flip(log, usize::try_from(at).unwrap());
         let whole = Store::open(&disk);
         assert!(get_session(&whole.vault, &one).unwrap().sealed.is_some(), "byte {at}");
-        assert!(missing_chunks(&whole.vault, &[id(b"first")]).unwrap().is_empty());
+        assert!(
+            missing_chunks(&whole.vault, &Sight::everything(), &[id(b"first")]).unwrap().is_empty()
+        );
     }
     assert!(open > 3, "its seal was damaged {open} times");
 }
@@ -522,7 +532,7 @@ fn a_session_that_began_in_the_year_9999_by_a_wrong_clock_is_removed_in_its_time
         create_session(&store.vault, &store.locks, request(session, one_shot)).unwrap();
     }
     store.seal(&"sealed".parse().unwrap());
-    store_chunks(&store.vault, KEEPING, 1, year_9999, &[b"uploaded then"]).unwrap();
+    store_chunks(&store.vault, KEEPING, 1, year_9999, None, &[b"uploaded then"]).unwrap();
     archive(&store, "known", &[b"what the store knows of the time"]);
     let chain = anchored(&store);
     let store = reopened(store);
@@ -530,11 +540,18 @@ fn a_session_that_began_in_the_year_9999_by_a_wrong_clock_is_removed_in_its_time
     assert_eq!((done.expired.retention, done.expired.interrupted), (2, 0));
     // Whether an archive goes on that began in the future nobody knows but the user.
     assert_eq!(left(&store), ["interrupted"]);
-    assert!(missing_chunks(&store.vault, &[id(b"uploaded then")]).unwrap().is_empty());
+    assert!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(b"uploaded then")])
+            .unwrap()
+            .is_empty()
+    );
     let store = reopened(store);
     let confirmed = GarbageRequest { confirm: true, ..keep(29) };
     assert_eq!(collect_beside(&store, &chain, confirmed).unwrap().expired.interrupted, 1);
-    assert_eq!(missing_chunks(&store.vault, &[id(b"uploaded then")]).unwrap().len(), 1);
+    assert_eq!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(b"uploaded then")]).unwrap().len(),
+        1
+    );
 }
 
 #[test]
@@ -552,12 +569,21 @@ fn a_clock_that_steps_ahead_ends_neither_uploads_nor_archives_that_go_on() {
     let done = collect_at(&store, year_2099, None, GarbageRequest::default()).unwrap();
     assert_eq!((done.expired, done.survey.dead_bytes), (Expired::default(), 0));
     assert_eq!(left(&store), ["goes-on"]);
-    assert!(missing_chunks(&store.vault, &[id(b"not referred to yet")]).unwrap().is_empty());
+    assert!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(b"not referred to yet")])
+            .unwrap()
+            .is_empty()
+    );
     // After a day by a clock that can be right they go.
     let store = reopened(store);
     let done = collect_at(&store, NOW.plus_seconds(2 * DAY), None, GarbageRequest::default());
     assert_eq!(done.unwrap().expired.interrupted, 1);
-    assert_eq!(missing_chunks(&store.vault, &[id(b"not referred to yet")]).unwrap().len(), 1);
+    assert_eq!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(b"not referred to yet")])
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -590,6 +616,32 @@ fn an_archive_that_still_comes_in_after_a_day_is_not_forgotten() {
     assert_eq!(interrupted(), 0);
     store.locks.note_news(&id, NOW.plus_seconds(DAY));
     assert_eq!(interrupted(), 1);
+}
+
+/// What a killed archive leaves that nobody named an id for: nobody can begin it anew.
+#[test]
+fn an_archive_of_an_id_that_nobody_knows_goes_with_its_chunks_after_a_day() {
+    let store = Store::new();
+    let fresh = NewSession { one_shot: true, ..new_session(ChunkProfile::default()) };
+    let Created::Began(row) = create_session(&store.vault, &store.locks, fresh).unwrap() else {
+        panic!("it is new")
+    };
+    let sent = store.store(&[b"sent", b"and referred to"]);
+    add_references(&store.vault, &store.locks, &row.id, 0, sent).unwrap();
+    store.store(&[b"sent, and not referred to yet"]);
+    let keeping = archive(&store, "kept", &[b"kept"]);
+    let collect = |store: &Store, seconds| {
+        let done = collect_at(store, NOW.plus_seconds(seconds), None, GarbageRequest::default());
+        let done = done.unwrap();
+        (done.expired.interrupted, done.collected.chunks_removed)
+    };
+    assert_eq!(collect(&store, DAY - 1), (0, 0));
+    // What was asked for a moment ago is spared once more, which a restart forgets.
+    let store = reopened(store);
+    assert_eq!(collect(&store, DAY + 3_600), (1, 3));
+    let left = list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap().sessions;
+    assert_eq!(left.iter().map(|row| &row.id).collect::<Vec<_>>(), [&keeping]);
+    assert_sound(&store);
 }
 
 /// Where something expires, the log is read three times: before it does, and twice for what is in use.

@@ -11,6 +11,7 @@ use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, creat
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::read_session::StoredSession;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::row::Counts;
 use lucid_data_chain::source::SessionSource as _;
 
@@ -75,7 +76,17 @@ fn lengths_from_outside_are_held_against_the_chunks() {
     let store = Store::new();
     let id = store.begin("s", ChunkProfile::default());
     let [(chunk, length)] = store.store(&[b"chunk"])[..] else { panic!("one was stored") };
-    let add = |chunks| add_foreign_references(&store.vault, &store.locks, KEEPING, &id, 0, chunks);
+    let add = |chunks| {
+        add_foreign_references(
+            &store.vault,
+            &store.locks,
+            KEEPING,
+            &Sight::everything(),
+            &id,
+            0,
+            chunks,
+        )
+    };
     assert!(matches!(add(vec![(chunk, length + 1)]), Err(OpError::Invalid(_))));
     let unknown = crate::sample::id(b"unknown");
     let refused = add(vec![(unknown, 3), (chunk, length), (unknown, 3)]);

@@ -17,6 +17,7 @@ use lucid_data_chain::ops::sessions::create_session::{NewSession, create_session
 use lucid_data_chain::ops::sessions::export_session::{Exported, export_session};
 use lucid_data_chain::ops::sessions::import_session::import_session;
 use lucid_data_chain::ops::sessions::read_session::StoredSession;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::row::SessionRow;
 use lucid_data_chain::source::SessionSource as _;
 use lucid_store::codec::Packer;
@@ -44,7 +45,8 @@ fn copy(from: &Store, to: &Store, id: &SessionId) {
         references.iter().map(|one| source.chunk(&mut packer, one).unwrap()).collect();
     let slices: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
     let chunks = to.store(&slices);
-    add_foreign_references(&to.vault, &to.locks, KEEPING, id, 0, chunks).unwrap();
+    add_foreign_references(&to.vault, &to.locks, KEEPING, &Sight::everything(), id, 0, chunks)
+        .unwrap();
 }
 
 fn import(to: &Store, id: &SessionId, given: &Exported) -> Result<SessionRow, OpError> {
@@ -150,7 +152,8 @@ fn what_does_not_fit_is_not_taken() {
     import(&to, &id, &given).unwrap();
     // Other chunks than the manifest's: as many of them, and as long.
     let wrong = to.store(&[&noise(7, 1_024), &noise(8, 1_024), &noise(9, 952)]);
-    add_foreign_references(&to.vault, &to.locks, KEEPING, &id, 0, wrong).unwrap();
+    add_foreign_references(&to.vault, &to.locks, KEEPING, &Sight::everything(), &id, 0, wrong)
+        .unwrap();
     refused(&given);
 
     let to = Store::new();

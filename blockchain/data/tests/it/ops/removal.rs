@@ -14,6 +14,7 @@ use lucid_data_chain::ops::sessions::hold_session::{hold_session, release_sessio
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::row::{Counts, TombstoneRow};
 
 use super::store::{NOW, Store, new_session};
@@ -120,7 +121,8 @@ fn tombstones_are_listed_page_by_page_the_last_one_first() {
     }
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
-        let page = list_tombstones(&store.vault, 2, cursor.as_deref()).unwrap();
+        let page =
+            list_tombstones(&store.vault, &Sight::everything(), 2, cursor.as_deref()).unwrap();
         found.extend(page.tombstones.into_iter().map(|row| row.id.to_string()));
         match page.next {
             Some(next) => cursor = Some(next),

@@ -7,6 +7,7 @@ use lucid_data_chain::fact::Scrubbed;
 use lucid_data_chain::ops::chunks::missing_chunks::missing_chunks;
 use lucid_data_chain::ops::proofs::verify_session::verify_session;
 use lucid_data_chain::ops::sessions::add_references::add_references;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::ops::upkeep::scrub_store::{
     begin_round, note_scrub, scrub_state, scrub_stretch, standings,
 };
@@ -79,7 +80,10 @@ fn damage_is_named_and_a_new_upload_heals_it() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].0.damage.file.clone(), found[0].0.damage.offset), at);
     assert_eq!(found[0].1, Some(Standing::Quarantined));
-    assert_eq!(missing_chunks(&store.vault, &[id(&bad)]).unwrap(), [id(&bad)]);
+    assert_eq!(
+        missing_chunks(&store.vault, &Sight::everything(), &[id(&bad)]).unwrap(),
+        [id(&bad)]
+    );
     store.store(&[&bad]);
     assert_eq!(standings(&store.vault, &state).unwrap()[0].1, Some(Standing::Healed));
     assert!(verify_session(&store.vault, &session, 1, &|_| true).unwrap().is_sound());

@@ -134,7 +134,7 @@ impl Store {
     }
 
     pub fn store(&self, chunks: &[&[u8]]) -> Vec<(ChunkId, u32)> {
-        store_chunks(&self.vault, KEEPING, 2, NOW, chunks).unwrap();
+        store_chunks(&self.vault, KEEPING, 2, NOW, None, chunks).unwrap();
         chunks.iter().map(|chunk| (id(chunk), chunk.len() as u32)).collect()
     }
 
@@ -178,6 +178,7 @@ pub fn moment(wall: Timestamp) -> Moment {
 
 pub fn new_session(profile: ChunkProfile) -> NewSession {
     NewSession {
+        begun_by: None,
         id: None,
         user: "ann".into(),
         layout: Layout::Raw,

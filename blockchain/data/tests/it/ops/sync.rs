@@ -462,6 +462,7 @@ fn a_chain_answers_what_its_documents_would() {
             })
             .unwrap();
             let mut query = DocumentQuery {
+                sight: Default::default(),
                 kind,
                 filter,
                 limit: 1_000,

@@ -1,0 +1,104 @@
+//! Asks every request whose it is, and holds that against what its route wants.
+//!
+//! Invariant: a request that shows nothing, or what does not count, reaches no handler but those of the open routes:
+//! what the service is, how it is, and its documentation.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use lucid_api::access::Role;
+use lucid_api::paths;
+use lucid_api::problem::ErrorCode;
+
+use crate::caller::Caller;
+use crate::credentials::Credentials;
+use crate::reply::{Refusal, Reply};
+use crate::table::Access;
+
+/// Whether a path is open to everybody: it tells nothing of what is stored.
+pub(crate) fn is_open(path: &str) -> bool {
+    let below_docs = path.strip_prefix(paths::DOCS).is_some_and(|rest| rest.starts_with('/'));
+    let open = [paths::ROOT, paths::HEALTH, paths::HEALTH_V1, paths::OPENAPI, paths::DOCS];
+    below_docs || open.contains(&path)
+}
+
+/// A door that only this machine's administrator has, which is as good as credentials.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalDoor;
+
+pub(crate) async fn authenticate(
+    State(credentials): State<Credentials>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let is_local = request.extensions().get::<LocalDoor>().is_some();
+    let caller = match is_local {
+        true => Ok(Caller::known("local", Role::Admin.into(), None)),
+        false if is_open(request.uri().path()) => Ok(Caller::anyone()),
+        false => credentials.caller(request.headers()),
+    };
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// What a route wants of who asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is done there.
+    pub access: Access,
+    /// Whether it keeps to the sessions that a caller sees.
+    pub is_within: bool,
+}
+
+pub(crate) async fn admit_caller(
+    State(wanted): State<Wanted>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    match caller.map_or_else(unasked, |caller| wanted.check(caller)) {
+        Ok(()) => {
+            // What a caller sees depends on what it does.
+            request.extensions_mut().insert(wanted);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn unasked() -> Reply<()> {
+    Err(Refusal::new(ErrorCode::Internal, "nobody asked who calls"))
+}
+
+impl Wanted {
+    fn check(self, caller: &Caller) -> Reply<()> {
+        let roles = self.access.roles();
+        if !caller.has_any(roles) {
+            let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            let detail =
+                format!("{caller} may not do this; the roles that may: {}", roles.join(", "));
+            return Err(forbidden(detail));
+        }
+        if caller.is_narrowed() && !self.is_within {
+            let detail = format!(
+                "this is about all that is stored, and {caller} is narrowed to some sessions"
+            );
+            return Err(forbidden(detail));
+        }
+        Ok(())
+    }
+}
+
+/// 403 for somebody who is known (RFC 6750, 3.1).
+fn forbidden(detail: String) -> Refusal {
+    let challenge = "Bearer realm=\"lucid\", error=\"insufficient_scope\"";
+    Refusal::new(ErrorCode::Forbidden, detail)
+        .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}

@@ -1,0 +1,289 @@
+//! Which credentials count, and when what is on disk counts.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use lucid_api::access::{Role, Token};
+use lucid_api::problem::ErrorCode;
+use lucid_http::config::{CommonConfig, load};
+use lucid_http::credentials::{AccessConfig, Credentials, SecretSource};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+use crate::access::{HS256, SECRET, jwt, list, token};
+use crate::server::{NOW, SERVICE, settings};
+
+fn shown(text: &str) -> HeaderMap {
+    let value = HeaderValue::from_str(&format!("Bearer {text}")).unwrap();
+    HeaderMap::from_iter([(AUTHORIZATION, value)])
+}
+
+fn open(config: &AccessConfig) -> Credentials {
+    Credentials::open(config, Arc::new(|| NOW)).unwrap()
+}
+
+/// Who a text makes its holder; the error is the code and the sentence.
+fn who(credentials: &Credentials, text: &str) -> Result<String, String> {
+    let caller = credentials.caller(&shown(text));
+    caller.map(|caller| caller.to_string()).map_err(|refusal| {
+        assert_eq!(refusal.code(), ErrorCode::Unauthorized);
+        refusal.detail().to_owned()
+    })
+}
+
+/// Waits until `is_so`: within a second and what a busy machine takes.
+fn soon(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    // As `lucid token` does it: whole or not at all.
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(fresh, path).unwrap();
+}
+
+#[test]
+fn a_list_counts_as_it_is_now_and_one_that_cannot_be_read_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = list(folder.path());
+    let config = AccessConfig { tokens: Some(path.clone()), ..AccessConfig::default() };
+    let credentials = open(&config);
+    assert!(credentials.are_asked_for() && credentials.fault().is_none());
+    assert_eq!(who(&credentials, "lucid_read").unwrap(), "read (read)");
+    assert!(who(&credentials, "lucid_dead").unwrap_err().contains("expired"));
+    assert!(who(&credentials, "lucid_new").unwrap_err().contains("none that counts"));
+    let before = std::fs::read_to_string(&path).unwrap();
+    let added = format!("{before}new write,audit {}\n", token("new").hash());
+    write(&path, &added);
+    soon(|| who(&credentials, "lucid_new").is_ok());
+    assert_eq!(who(&credentials, "lucid_new").unwrap(), "new (write,audit)");
+    // What cannot be read is said, and what counted counts.
+    for broken in [Some(format!("{added}more\n")), None] {
+        match &broken {
+            Some(text) => write(&path, text),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        soon(|| credentials.fault().is_some());
+        let fault = credentials.fault().unwrap();
+        assert!(
+            fault.contains("stay as they were") && fault.contains("LUCID_TOKENS_FILE"),
+            "{fault}"
+        );
+        assert!(who(&credentials, "lucid_new").is_ok());
+        write(&path, &added);
+        soon(|| credentials.fault().is_none());
+    }
+    write(&path, &before);
+    soon(|| who(&credentials, "lucid_new").is_err());
+    write(&path, "");
+    soon(|| who(&credentials, "lucid_read").is_err());
+    assert!(credentials.are_asked_for(), "without any token nobody is let in");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = Credentials::open(&config, Arc::new(|| NOW)).unwrap_err();
+    assert!(refused.contains("chmod o-w"), "{refused}");
+}
+
+#[test]
+fn a_list_that_may_be_there_asks_from_when_it_is_and_goes_on_when_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    let config = AccessConfig { kept: vec![path.clone()], ..AccessConfig::default() };
+    let credentials = open(&config);
+    assert!(!credentials.are_asked_for());
+    assert_eq!(credentials.caller(&HeaderMap::new()).unwrap().to_string(), "anyone");
+    write(&path, &format!("a admin {}\n", token("a").hash()));
+    soon(|| credentials.are_asked_for());
+    assert_eq!(who(&credentials, "lucid_a").unwrap(), "a (admin)");
+    assert!(credentials.caller(&HeaderMap::new()).is_err());
+    std::fs::remove_file(&path).unwrap();
+    soon(|| who(&credentials, "lucid_a").is_err());
+    assert!(credentials.are_asked_for(), "a list that is taken away opens nothing");
+}
+
+#[test]
+fn a_token_expires_by_the_clock_that_the_service_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list");
+    let line = format!("a admin {} 2026-11-28T00:00:01Z\n", token("a").hash());
+    std::fs::write(&path, line).unwrap();
+    let clock = Arc::new(AtomicI64::new(NOW));
+    let now = clock.clone();
+    let config = AccessConfig { tokens: Some(path), ..AccessConfig::default() };
+    let credentials =
+        Credentials::open(&config, Arc::new(move || now.load(Ordering::SeqCst))).unwrap();
+    assert!(who(&credentials, "lucid_a").is_ok());
+    for (micros, counts) in
+        [(999_999, true), (1_000_000, false), (i64::MAX - NOW, false), (0, true), (-NOW, true)]
+    {
+        clock.store(NOW + micros, Ordering::SeqCst);
+        assert_eq!(who(&credentials, "lucid_a").is_ok(), counts, "{micros}");
+    }
+}
+
+#[test]
+fn a_jwt_counts_by_the_key_of_its_algorithm_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let pair = Ed25519KeyPair::from_pkcs8(pair.as_ref()).unwrap();
+    let public = hex::encode(pair.public_key().as_ref());
+    let path = folder.path().join("key");
+    std::fs::write(&path, &public).unwrap();
+    let signed = |header: &str, claims: &str| {
+        let text = jwt(header, claims, SECRET);
+        let (text, _) = text.rsplit_once('.').unwrap();
+        format!("{text}.{}", base64_url(pair.sign(text.as_bytes()).as_ref()))
+    };
+    let secret = SecretSource::File(folder.path().join("secret"));
+    std::fs::write(folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
+    let by_secret = AccessConfig { jwt_secret: Some(secret), ..AccessConfig::default() };
+    let by_key = AccessConfig { jwt_public_key: Some(path), ..AccessConfig::default() };
+    let claims = |rest: &str| format!(r#"{{"sub":"ann","role":"read"{rest}}}"#);
+    let soon = r#","exp":1795824001"#;
+    let eddsa = r#"{"alg":"EdDSA"}"#;
+    let (secret, key) = (open(&by_secret), open(&by_key));
+    assert_eq!(who(&secret, &jwt(HS256, &claims(soon), SECRET)).unwrap(), "jwt:ann (read)");
+    assert_eq!(who(&key, &signed(eddsa, &claims(soon))).unwrap(), "jwt:ann (read)");
+    // The public key is no secret of HS256.
+    for text in [jwt(HS256, &claims(soon), &public), jwt(eddsa, &claims(soon), SECRET)] {
+        assert!(who(&key, &text).is_err());
+    }
+    assert!(who(&secret, &signed(eddsa, &claims(soon))).unwrap_err().contains("no key here"));
+    for (rest, why) in [
+        ("", "`exp`"),
+        (r#","exp":1795824000"#, "expired"),
+        (r#","exp":1795823999.9"#, "expired"),
+        (r#","exp":-1"#, "`exp`"),
+        (r#","exp":"soon""#, "JWT"),
+        (r#","exp":null"#, ""),
+        (r#","exp":1795824001,"nbf":1795824000.5"#, "not count yet"),
+        (r#","exp":1795824001,"sessions":[]"#, "narrowed to nothing"),
+        (r#","exp":1795824001,"sessions":["a b"]"#, "sessions"),
+        (r#","exp":1795824001,"sessions":["*"]"#, "sessions"),
+        (r#","exp":1795824001,"sessions":"a""#, "claims"),
+        (r#","exp":1795824001,"users":[""]"#, "user"),
+    ] {
+        let refused = who(&secret, &jwt(HS256, &claims(rest), SECRET)).unwrap_err();
+        assert!(refused.contains(why), "{rest}: {refused}");
+    }
+    for (wrong, why) in [
+        (r#"{"role":"read","exp":1795824001}"#, "sub"),
+        (r#"{"sub":"","role":"read","exp":1795824001}"#, "`sub`"),
+        (r#"{"sub":"a\nb","role":"read","exp":1795824001}"#, "`sub`"),
+        (r#"{"sub":"a","role":"root","exp":1795824001}"#, "`role`"),
+        (r#"{"sub":"a","role":[],"exp":1795824001}"#, "`role`"),
+        (r#"{"sub":"a","exp":1795824001}"#, "claims"),
+        ("[]", ""),
+    ] {
+        let refused = who(&secret, &jwt(HS256, wrong, SECRET)).unwrap_err();
+        assert!(refused.contains(why), "{wrong}: {refused}");
+    }
+    let several = r#"{"sub":"a","role":["audit","read"],"exp":4102444800,"nbf":0}"#;
+    assert_eq!(who(&secret, &jwt(HS256, several, SECRET)).unwrap(), "jwt:a (read,audit)");
+    let weak = AccessConfig {
+        jwt_secret: Some(SecretSource::File(folder.path().join("weak"))),
+        ..AccessConfig::default()
+    };
+    std::fs::write(folder.path().join("weak"), "short").unwrap();
+    assert!(weak.faults()[0].contains("can be guessed"), "{:?}", weak.faults());
+    let no_key = AccessConfig {
+        jwt_public_key: Some(folder.path().join("weak")),
+        ..AccessConfig::default()
+    };
+    assert!(no_key.faults()[0].contains("no Ed25519 public key"), "{:?}", no_key.faults());
+}
+
+/// The key of RFC 8037, A.2, as `openssl` writes it.
+#[test]
+fn a_public_key_is_read_as_openssl_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+    std::fs::write(&path, pem).unwrap();
+    let config = AccessConfig { jwt_public_key: Some(path), ..AccessConfig::default() };
+    assert_eq!(config.faults(), Vec::<String>::new());
+    // RFC 8037, A.4: a signature by it, over what is no claims.
+    let signed = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    let credentials = open(&config);
+    assert!(!who(&credentials, signed).unwrap_err().contains("signature"));
+    let other = signed.replace("hgyY", "hgyZ");
+    assert!(who(&credentials, &other).unwrap_err().contains("signature"));
+}
+
+#[test]
+fn a_token_of_this_process_counts_where_others_have_to_show_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Token::new(&[3; 32]);
+    let config = AccessConfig {
+        tokens: Some(list(folder.path())),
+        own: Some(own.clone()),
+        ..AccessConfig::default()
+    };
+    let caller = open(&config).caller(&shown(own.expose())).unwrap();
+    assert!(caller.has_any(&[Role::Write]) && !caller.has_any(&[Role::Admin]));
+    let alone = AccessConfig { own: Some(own), ..AccessConfig::default() };
+    assert!(!open(&alone).are_asked_for());
+}
+
+fn bind(pairs: &[(&str, &str)]) -> Result<SocketAddr, String> {
+    let loaded = load(&SERVICE, &settings(pairs), None, CommonConfig::read);
+    loaded.map(|loaded| loaded.config.bind).map_err(|error| error.to_string())
+}
+
+#[test]
+fn with_credentials_every_address_is_bound_and_without_any_this_machines_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = list(folder.path());
+    let tokens = tokens.to_str().unwrap();
+    let data = folder.path().join("store/test");
+    let data = data.to_str().unwrap();
+    let everywhere = ("TEST_HOST", "0.0.0.0");
+    let refused = bind(&[everywhere, ("LUCID_DATA_DIR", data)]).unwrap_err();
+    assert!(
+        refused.contains("lucid token create --data") && refused.contains("/store "),
+        "{refused}"
+    );
+    for known in
+        [("LUCID_TOKENS_FILE", tokens), ("LUCID_JWT_SECRET", SECRET), ("LUCID_AUTH", "off")]
+    {
+        let bound = bind(&[everywhere, known, ("LUCID_DATA_DIR", data)]);
+        assert!(bound.is_ok(), "{known:?}: {bound:?}");
+    }
+    // A list beside the service's folder, where the command line makes it; and one in it.
+    for kept in ["store/tokens", "store/test/tokens"] {
+        let kept = folder.path().join(kept);
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::copy(tokens, &kept).unwrap();
+        assert!(bind(&[everywhere, ("LUCID_DATA_DIR", data)]).is_ok());
+        let both = bind(&[("LUCID_AUTH", "off"), ("LUCID_DATA_DIR", data)]).unwrap_err();
+        assert!(both.contains("unset one of them"), "{both}");
+        std::fs::write(&kept, "x").unwrap();
+        let broken = bind(&[("LUCID_DATA_DIR", data)]).unwrap_err();
+        assert!(broken.contains("line 1"), "{broken}");
+        std::fs::remove_file(kept).unwrap();
+    }
+    for wrong in [
+        ("LUCID_TOKENS_FILE", "/nowhere"),
+        ("LUCID_JWT_SECRET", "short"),
+        ("LUCID_JWT_PUBLIC_KEY_FILE", tokens),
+        ("LUCID_PEER_TOKEN_FILE", "/nowhere"),
+    ] {
+        let refused = bind(&[wrong]).unwrap_err();
+        assert!(refused.contains(wrong.0), "{refused}");
+    }
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
