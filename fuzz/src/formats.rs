@@ -5,9 +5,15 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lucid::watch::spool::Spool;
+use lucid_api::access::{Narrowing, Roles, Token, TokenEntry, TokenList};
 use lucid_api::address::Address;
 use lucid_api::percent;
+use lucid_api::tls::Pin;
 use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::cut::ChunkProfile;
@@ -22,6 +28,7 @@ use lucid_core::tree::{Blake3Tree, Frontier, Sha256Tree, TreeHash};
 use lucid_data_chain::row::{self, SessionRow};
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
+use lucid_http::credentials::{AccessConfig, Credentials, SecretSource};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::crypt::{self, Cipher, Owner, Secret};
 use lucid_store::files::folder::{
@@ -29,6 +36,7 @@ use lucid_store::files::folder::{
     parse_label,
 };
 use lucid_store::frame::{Record, RecordKind};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::bounds::within;
@@ -65,6 +73,7 @@ pub fn formats(bytes: &[u8]) {
     LazyLock::force(&OURS);
     LazyLock::force(&SCRATCH);
     LazyLock::force(&STORE);
+    LazyLock::force(&KNOWN);
     within(name, rest.len(), *most, || parse(&mut Draw::new(rest)));
 }
 
@@ -455,6 +464,7 @@ fn names(draw: &mut Draw<'_>) {
         )+};
     }
     same!(SessionId, ChunkId, SessionRoot, PublicKey, Signature);
+    same!(Narrowing, Roles, Pin, TokenEntry);
     // What is before the last @ is not shown, regardless of what else stands in the address.
     let [before, behind] = [0; 2].map(|_| draw.text(12));
     let address = Address::from(format!("http://u:{before}p4ssw0rd{behind}@host{text}"));
@@ -464,7 +474,64 @@ fn names(draw: &mut Draw<'_>) {
     percent::encode(text.as_bytes(), &mut encoded);
     assert_eq!(percent::decode(&encoded).as_deref(), Some(text.as_bytes()));
     let _answer = percent::decode(&text);
+    credentials(draw, &text);
 }
+
+/// A list of tokens, and a token that is altered: it is nobody's, or it is what it was.
+fn credentials(draw: &mut Draw<'_>, text: &str) {
+    let sound = format!("a read {} prefix:a", Token::given("lucid_a").hash());
+    let list = format!("{sound}\n{text}\n");
+    if let Ok(read) = list.parse::<TokenList>() {
+        let entries = read.entries().iter().map(ToString::to_string);
+        let again = entries.collect::<Vec<_>>().join("\n").parse();
+        assert_eq!(again, Ok(read), "{list:?}");
+    }
+    let mut shown = JWT.as_bytes().to_vec();
+    for _ in 0..draw.below(3) {
+        alter(draw, &mut shown);
+    }
+    let shown = if draw.once_in(4) { text.as_bytes().to_vec() } else { shown };
+    let Ok(value) = HeaderValue::from_bytes(&[b"Bearer ".as_slice(), &shown].concat()) else {
+        return;
+    };
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    if KNOWN.caller(&headers).is_ok() {
+        assert_eq!(shown.trim_ascii(), JWT.as_bytes(), "a token that nobody signed");
+    }
+}
+
+/// What JWTs are signed with here.
+const JWT_SECRET: &str = "a secret of thirty-two bytes or more";
+
+/// `{"alg":"HS256"}`, `{"sub":"a","role":"read","exp":4102444800}`, and what the secret makes of them.
+static JWT: LazyLock<String> = LazyLock::new(|| {
+    let parts = [r#"{"alg":"HS256"}"#, r#"{"sub":"a","role":"read","exp":4102444800}"#];
+    let text = parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    let mac = hmac_sha256(JWT_SECRET.as_bytes(), text.as_bytes());
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac))
+});
+
+/// HMAC as RFC 2104 has it, for a key of one block at most.
+fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let padded = |with: u8| -> Vec<u8> {
+        (0..64).map(|at| key.get(at).copied().unwrap_or_default() ^ with).collect()
+    };
+    let inner = Sha256::digest([padded(0x36).as_slice(), text].concat());
+    Sha256::digest([padded(0x5c).as_slice(), &inner].concat()).into()
+}
+
+/// Knows its key.
+static KNOWN: LazyLock<Credentials> = LazyLock::new(|| {
+    let secret = SecretSource::Text(lucid_http::config::Secret::new(JWT_SECRET.to_owned()));
+    let config = AccessConfig { jwt_secret: Some(secret), ..AccessConfig::default() };
+    let known = Credentials::open(&config, Arc::new(|| T0));
+    let known = known.unwrap_or_else(|_| Credentials::nobody_asks());
+    assert!(known.are_asked_for(), "without a key everybody is let in");
+    let value = HeaderValue::from_str(&format!("Bearer {}", *JWT));
+    let sound = value.map(|value| HeaderMap::from_iter([(AUTHORIZATION, value)]));
+    assert!(sound.is_ok_and(|sound| known.caller(&sound).is_ok()), "the sound one counts");
+    known
+});
 
 /// A payload that says how it was packed and how long it is.
 fn packed(draw: &mut Draw<'_>) {

@@ -13,7 +13,7 @@ mod wording;
 
 pub(crate) use admit::{Gate, admit, panicked};
 pub use authenticate::Wanted;
-pub(crate) use authenticate::{LocalDoor, admit_caller, authenticate, is_open};
+pub(crate) use authenticate::{Admission, LocalDoor, admit_caller, authenticate, is_open};
 pub use callers::Hosts;
 pub(crate) use callers::{Callers, callers};
 pub use cors::Cors;

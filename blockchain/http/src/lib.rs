@@ -69,6 +69,7 @@ pub mod long_work;
 pub mod places;
 pub mod porch;
 pub mod program;
+pub mod rates;
 pub mod reply;
 pub mod serve;
 pub mod stream;

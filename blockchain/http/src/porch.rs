@@ -20,10 +20,11 @@ use crate::config::CommonConfig;
 use crate::credentials::Credentials;
 use crate::health::{HealthReport, Probe};
 use crate::layers::{
-    Callers, Cors, Gate, Observer, Replies, Tidy, Wanted, admit, admit_caller, authenticate,
-    callers, observe, panicked, wording,
+    Admission, Callers, Cors, Gate, Observer, Replies, Tidy, Wanted, admit, admit_caller,
+    authenticate, callers, observe, panicked, wording,
 };
 use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
+use crate::rates::Rates;
 use crate::table::Access;
 use crate::tls::Tls;
 use crate::{Service, docs, health, telemetry};
@@ -44,7 +45,7 @@ pub struct Porch {
     service: &'static Service,
     probe: Probe,
     callers: Callers,
-    credentials: Credentials,
+    admission: Admission,
     concurrent_requests: usize,
     bodies: Budget,
     replies: Budget,
@@ -77,7 +78,10 @@ impl Porch {
                 cors: config.cors.clone(),
                 credentials: credentials.clone(),
             },
-            credentials: credentials.clone(),
+            admission: Admission {
+                credentials: credentials.clone(),
+                rates: Rates::new(&config.rates),
+            },
             concurrent_requests: CONCURRENT_REQUESTS,
             bodies: Budget::default(),
             replies: Budget::default(),
@@ -139,7 +143,7 @@ impl Porch {
             .layer(unless_said(X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .layer(from_fn_with_state(Arc::new(self.callers), callers))
             .layer(cors)
-            .layer(from_fn_with_state(self.credentials, authenticate))
+            .layer(from_fn_with_state(self.admission, authenticate))
             .layer(from_fn(wording))
             .layer(RequestBodyTimeoutLayer::new(IDLE))
             .map_request(|request: Request<TimeoutBody<Body>>| request.map(Body::new))

@@ -72,6 +72,11 @@ impl Refusal {
         self
     }
 
+    /// Says after how many seconds the same may be sent again.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(RETRY_AFTER, seconds)
+    }
+
     /// What kind it is.
     pub fn code(&self) -> ErrorCode {
         self.code

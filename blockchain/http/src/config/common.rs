@@ -4,15 +4,18 @@
 //! `LUCID_AUTH=off` says otherwise in as many words.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use lucid_api::access::{Token, TokenSource};
 use lucid_api::tls::Pin;
 
 use super::{Key, Settings};
 use crate::credentials::{AccessConfig, SecretSource};
 use crate::layers::{Cors, Hosts};
+use crate::rates::RatesConfig;
 use crate::telemetry::{LogConfig, LogFormat, LogLevel};
 use crate::tls::TlsConfig;
 
@@ -61,6 +64,8 @@ pub struct CommonConfig {
     pub auth: Auth,
     /// Which credentials count.
     pub access: AccessConfig,
+    /// How many requests a caller may make.
+    pub rates: RatesConfig,
     /// By what connections are encrypted, if they are.
     pub tls: Option<TlsConfig>,
 }
@@ -87,9 +92,28 @@ impl CommonConfig {
             outbound: outbound(settings),
             auth,
             access,
+            rates: rates(settings),
             tls: tls(settings),
         }
     }
+}
+
+fn rates(settings: &mut Settings<'_>) -> RatesConfig {
+    let limit = Key::new("rate_limit", "LUCID_RATE_LIMIT");
+    let per_second = settings.within(&limit, 0, 0..=1_000_000);
+    let key = Key::new("trusted_proxies", "LUCID_TRUSTED_PROXIES");
+    let mut proxies = Vec::new();
+    for text in settings.list(&key).unwrap_or_default() {
+        let alone = text.parse::<IpAddr>().map(IpNet::from);
+        match alone.or_else(|_| text.parse()) {
+            Ok(net) => proxies.push(net),
+            Err(_) => {
+                let reason = "an address or a network, like 10.0.0.1 or 10.0.0.0/8".to_owned();
+                settings.invalid(&key, text, Some(reason));
+            }
+        }
+    }
+    RatesConfig { per_second: NonZeroU32::new(per_second), proxies }
 }
 
 fn tls(settings: &mut Settings<'_>) -> Option<TlsConfig> {

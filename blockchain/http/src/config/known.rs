@@ -82,12 +82,14 @@ pub const VARIABLES: &[&str] = &[
     "LUCID_PEER_TOKEN",
     "LUCID_PEER_TOKEN_FILE",
     "LUCID_PIN",
+    "LUCID_RATE_LIMIT",
     "LUCID_TLS_CERT_FILE",
     "LUCID_TLS_KEY_FILE",
     "LUCID_TOKEN",
     "LUCID_TOKENS_FILE",
     "LUCID_TOKEN_FILE",
     "LUCID_TO_TOKEN_FILE",
+    "LUCID_TRUSTED_PROXIES",
 ];
 
 /// A name that differs in so many letters may have been meant.

@@ -3,7 +3,9 @@
 //! Invariant: a request that shows nothing, or what does not count, reaches no handler but those of the open routes:
 //! what the service is, how it is, and its documentation.
 
-use axum::extract::{Request, State};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::middleware::Next;
@@ -14,6 +16,7 @@ use lucid_api::problem::ErrorCode;
 
 use crate::caller::Caller;
 use crate::credentials::Credentials;
+use crate::rates::Rates;
 use crate::reply::{Refusal, Reply};
 use crate::table::Access;
 
@@ -28,18 +31,40 @@ pub(crate) fn is_open(path: &str) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LocalDoor;
 
+/// Who is let in, and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    pub(crate) credentials: Credentials,
+    pub(crate) rates: Rates,
+}
+
+impl Admission {
+    fn caller(&self, request: &Request) -> Reply<Caller> {
+        if request.extensions().get::<LocalDoor>().is_some() {
+            return Ok(Caller::known("local", Role::Admin.into(), None));
+        }
+        let path = request.uri().path();
+        let caller = match is_open(path) {
+            true => Ok(Caller::anyone()),
+            false => self.credentials.caller(request.headers()),
+        };
+        // Those who look whether it is well are never too many.
+        if ![paths::HEALTH, paths::HEALTH_V1, paths::METRICS].contains(&path) {
+            let name = caller.as_ref().ok().and_then(Caller::name);
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+            let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+            self.rates.count(name, peer, request.headers())?;
+        }
+        caller
+    }
+}
+
 pub(crate) async fn authenticate(
-    State(credentials): State<Credentials>,
+    State(admission): State<Admission>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let is_local = request.extensions().get::<LocalDoor>().is_some();
-    let caller = match is_local {
-        true => Ok(Caller::known("local", Role::Admin.into(), None)),
-        false if is_open(request.uri().path()) => Ok(Caller::anyone()),
-        false => credentials.caller(request.headers()),
-    };
-    match caller {
+    match admission.caller(&request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -287,3 +287,38 @@ fn base64_url(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_again_and_nobody_else_is_kept_from_asking() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = list(folder.path());
+    let settings = [("LUCID_RATE_LIMIT", "5"), ("LUCID_TOKENS_FILE", tokens.to_str().unwrap())];
+    let server = crate::server::Server::start(&settings).await;
+    let ask = async |bearer: &str| {
+        let head = match bearer {
+            "" => "GET /api/v1/nothing HTTP/1.1".to_owned(),
+            bearer => format!("GET /api/v1/nothing HTTP/1.1\nAuthorization: Bearer {bearer}"),
+        };
+        server.ask(&head, b"").await
+    };
+    // Guessing tokens counts to the address.
+    for (bearer, answered) in [("lucid_read", 404), ("lucid_write", 404), ("lucid_guess", 401)] {
+        let mut last = ask(bearer).await;
+        assert_eq!(last.status, answered);
+        for _ in 0..30 {
+            last = ask(bearer).await;
+        }
+        assert_eq!(last.status, 429, "{bearer}");
+        assert_eq!(last.header("retry-after"), Some("1"));
+        assert!(last.json()["detail"].as_str().unwrap().contains("too many requests of"));
+    }
+    for _ in 0..30 {
+        assert_eq!(server.get("/health").await.status, 200);
+    }
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(ask("lucid_read").await.status, 404);
+    server.stop().await;
+    let refused =
+        bind(&[("LUCID_RATE_LIMIT", "-1"), ("LUCID_TRUSTED_PROXIES", "proxy")]).unwrap_err();
+    assert!(refused.contains("LUCID_RATE_LIMIT") && refused.contains("like 10.0.0.1"), "{refused}");
+}
