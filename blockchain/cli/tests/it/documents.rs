@@ -274,13 +274,29 @@ const FOUNDING: [(&str, &str, &[&str]); 24] = [
 fn the_requests_of_the_founding_documents_are_answered_as_they_say() {
     let home = Home::new();
     home.archive("s", &home.file("x", "y"));
-    let server = Server::start(&home);
+    hold_to_founding(&Server::start(&home), None);
+}
+
+/// The same with a token, where the founding documents have both services listen.
+#[test]
+fn the_requests_of_the_founding_documents_are_answered_with_a_token_on_every_address() {
+    let home = Home::new();
+    home.archive("s", &home.file("x", "y"));
+    let made = home.json(&[&"token", &"create", &"--role", &"admin"]);
+    let everywhere = [("DATA_CHAIN_HOST", "0.0.0.0"), ("BLOCK_MANAGER_HOST", "0.0.0.0")];
+    hold_to_founding(&Server::start_with(&home, 0, &everywhere), made["token"].as_str());
+}
+
+fn hold_to_founding(server: &Server, token: Option<&str>) {
     for (request, body, keys) in FOUNDING {
         let (service, path) = request.split_at(1);
         let base = if service == "M" { &server.chain } else { &server.url };
         let mut curl = Command::new("curl");
         curl.env_clear().env("PATH", programs()).args(["-s", "--fail-with-body"]);
         curl.arg(format!("{base}{path}"));
+        if let Some(token) = token {
+            curl.args(["-H", &format!("Authorization: Bearer {token}")]);
+        }
         if !body.is_empty() {
             curl.args(["-X", "POST", "-H", "Content-Type: application/json", "-d", body]);
         }
