@@ -12,6 +12,7 @@ use lucid_data_chain::Opened;
 use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::create_session::{NewSession, create_session};
+use lucid_data_chain::ops::sight::Sight;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::files::folder::Options;
 use serde_json::{Value, json};
@@ -44,7 +45,8 @@ pub const KEEPING: StorageOptions =
 
 pub fn begin(opened: &Opened, id: &str) -> anyhow::Result<()> {
     let session = NewSession {
-        begun_by: None,
+        sight: Sight::everything(),
+        retain_until: None,
         id: Some(id.parse()?),
         user: String::new(),
         layout: Layout::Raw,

@@ -44,6 +44,8 @@ pub const SESSION_EXPORT: &str = "/api/v1/sessions/{session_id}/export";
 pub const SESSION_IMPORT: &str = "/api/v1/sessions/{session_id}/import";
 /// What forbids to remove a session.
 pub const SESSION_HOLD: &str = "/api/v1/sessions/{session_id}/hold";
+/// Until when a session is kept.
+pub const SESSION_RETENTION: &str = "/api/v1/sessions/{session_id}/retention";
 /// Sessions that were removed.
 pub const TOMBSTONES: &str = "/api/v1/tombstones";
 /// Long work on the store, and how far it is.

@@ -112,7 +112,7 @@ codes! {
         "none: what is final stays";
     /// It is held, and must not be removed.
     Locked = 423 "locked", "held", "locked",
-        "release it first";
+        "release what is held; wait for the time until which it is kept";
     /// More bytes or items than a request may have.
     TooLarge = 413 "too_large", "too large", "too_large",
         "send it in smaller parts, or what `detail` says";

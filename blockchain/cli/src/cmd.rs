@@ -25,6 +25,8 @@ mod record;
 mod reindex;
 mod release;
 mod restore;
+mod retain;
+mod retention;
 mod rm;
 mod scrub;
 mod seal;
@@ -227,6 +229,10 @@ enum Verb {
     Hold(hold::Hold),
     /// Allow to remove a session again.
     Release(release::Release),
+    /// Keep a session until a time.
+    Retain(retain::Retain),
+    /// List which sessions may be removed from when on.
+    Retention(retention::Retention),
     /// Give back the room of what nobody refers to.
     Gc(gc::Gc),
     /// Pack what is stored more tightly.
@@ -256,6 +262,7 @@ impl Verb {
             | Self::Find(_)
             | Self::Query(_)
             | Self::Show(_)
+            | Self::Retention(_)
             | Self::Cat(_)
             | Self::Restore(_)
             | Self::Verify(_)
@@ -274,6 +281,7 @@ impl Verb {
             | Self::Rm(_)
             | Self::Hold(_)
             | Self::Release(_)
+            | Self::Retain(_)
             | Self::Gc(_)
             | Self::Optimise(_)
             | Self::Reindex(_)
@@ -304,7 +312,7 @@ impl Verb {
             Self::Mirror(_) => {
                 "what was copied is kept; run the same command again, and it goes on"
             }
-            Self::Seal(_) | Self::Rm(_) | Self::Hold(_) | Self::Release(_) => {
+            Self::Seal(_) | Self::Rm(_) | Self::Hold(_) | Self::Release(_) | Self::Retain(_) => {
                 "each session is as it was or as it was to be; `lucid show SESSION` says which, and the same \
                  command can be run again"
             }
@@ -322,6 +330,7 @@ impl Verb {
             | Self::Find(_)
             | Self::Query(_)
             | Self::Show(_)
+            | Self::Retention(_)
             | Self::Cat(_)
             | Self::Verify(_)
             | Self::Prove(_)
@@ -459,6 +468,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Rm(verb) => verb.run(home, output),
         Verb::Hold(verb) => verb.run(home, output),
         Verb::Release(verb) => verb.run(home, output),
+        Verb::Retain(verb) => verb.run(home, output),
+        Verb::Retention(verb) => verb.run(home, output),
         Verb::Gc(verb) => verb.run(home, output),
         Verb::Optimise(verb) => verb.run(home, output),
         Verb::Scrub(verb) => verb.run(home, output),

@@ -33,7 +33,7 @@ pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 pub use documents::{PART_BYTES, Stored};
 pub use indexing::{Indexing, ItemName};
 pub use live::Marked;
-pub use removal::{Held, Released, Removed};
+pub use removal::{Held, Released, Removed, Retained};
 pub use scrub::Scrubbed;
 
 /// One acknowledged thing.
@@ -55,6 +55,8 @@ pub enum Fact {
     Held(Held),
     /// A session may be removed again.
     Released(Released),
+    /// A session is kept until a time.
+    Retained(Retained),
     /// Stored bytes were read again.
     Scrubbed(Scrubbed),
     /// Chunks are kept although no session refers to them.
@@ -234,6 +236,7 @@ impl Fact {
             Self::Removed(fact) => fact.encode(&mut to),
             Self::Held(fact) => fact.encode(&mut to),
             Self::Released(fact) => fact.encode(&mut to),
+            Self::Retained(fact) => fact.encode(&mut to),
             Self::Scrubbed(fact) => fact.write(&mut to),
             Self::Chain(fact) => fact.write(&mut to),
             Self::Stored(fact) => fact.write(&mut to),
@@ -304,6 +307,7 @@ impl Fact {
             }),
             kind::REMOVED => Self::Removed(Removed::decode(session, from)?),
             kind::HELD => Self::Held(Held::decode(session, from)?),
+            kind::RETAINED => Self::Retained(Retained::decode(session, from)?),
             kind::RELEASED => Self::Released(Released { session }),
             kind::MARKED => Self::Marked(Marked::read(session, from)?),
             _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
@@ -448,6 +452,7 @@ mod tests {
                 anchor: "{}".into(),
             }),
             Fact::Removed(Removed { session: session.clone(), tombstone: Some("{}".into()) }),
+            Fact::Retained(Retained { session: session.clone(), until: Timestamp::from_micros(9) }),
             Fact::Held(Held {
                 session: session.clone(),
                 reason: "a court".into(),

@@ -74,6 +74,9 @@ impl From<OpError> for Refusal {
             OpError::Held { reason, .. } => {
                 Self::new(ErrorCode::Locked, detail).with("reason", reason)
             }
+            OpError::Retained { until, .. } => {
+                Self::new(ErrorCode::Locked, detail).with("retain_until", until.to_string())
+            }
             OpError::NoChunks(ids) => {
                 Self::new(ErrorCode::NotFound, detail).with("unknown", listed(&ids))
             }
@@ -201,6 +204,13 @@ mod tests {
             (OpError::Removed(Box::new(removed)), ErrorCode::Gone),
             (
                 OpError::Held { session: "s".parse().unwrap(), reason: String::new() },
+                ErrorCode::Locked,
+            ),
+            (
+                OpError::Retained {
+                    session: "s".parse().unwrap(),
+                    until: Timestamp::from_micros(0),
+                },
                 ErrorCode::Locked,
             ),
             (OpError::NoChunks(vec![]), ErrorCode::NotFound),

@@ -25,7 +25,7 @@ use lucid_store::crypt::Cipher;
 
 pub use orders::RemadeOrders;
 
-use crate::fact::{Anchored, Fact, Marked, Referenced, Sealed, Started, Tail};
+use crate::fact::{Anchored, Fact, Marked, Referenced, Retained, Sealed, Started, Tail};
 use crate::row::live::encode_mark;
 use crate::row::{self, Counts, SealedRow, SessionName, SessionRow};
 
@@ -252,6 +252,7 @@ impl SessionProjection {
         };
         let manifest_hash = manifest::hash_of(&fact.manifest);
         let is_own = !is_from_elsewhere(&fact.anchor, &self.own);
+        let kept = manifest.retain_until;
         // Also where the session is gone: the next manifest names this one all the same. Those of other
         // stores are links of other chains of manifests.
         if is_own {
@@ -276,6 +277,10 @@ impl SessionProjection {
         self.put(changes, name.anchor_key(), fact.anchor.as_bytes())?;
         if is_own {
             changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
+        }
+        // In a copy this is all that tells.
+        if let Some(until) = kept {
+            self.retained(&Retained { session: fact.session.clone(), until }, changes)?;
         }
         self.put_in_orders(changes, &name, &session)?;
         self.store(changes, &name, &session)
@@ -347,6 +352,7 @@ impl Project for SessionProjection {
             Ok(Fact::Anchored(fact)) => self.anchored(&fact, changes),
             Ok(Fact::Removed(fact)) => self.removed(fact, changes),
             Ok(Fact::Held(fact)) => self.held(fact, changes),
+            Ok(Fact::Retained(fact)) => self.retained(&fact, changes),
             Ok(Fact::Released(fact)) => {
                 self.released(&fact, changes);
                 Ok(())

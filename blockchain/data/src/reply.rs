@@ -58,6 +58,7 @@ pub fn session(
     };
     let name = SessionName::of(vault.cipher(), &row.id);
     let hold = row::hold(vault.index(), vault.cipher(), &name)?;
+    let retention = row::retention(vault.index(), vault.cipher(), &name)?;
     Ok(Session {
         session_id: row.id.to_string(),
         user_id: Some(row.user.clone()).filter(|user| !user.is_empty()),
@@ -78,6 +79,7 @@ pub fn session(
         manifest_hash: sealed.map(|sealed| sealed.manifest_hash),
         anchor,
         hold: hold.map(|HoldRow { reason, since }| Hold { reason, since: since.to_string() }),
+        retain_until: retention.map(|until| until.to_string()),
         metadata: row.metadata.clone(),
     })
 }

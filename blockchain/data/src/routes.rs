@@ -41,7 +41,6 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_http::table;
 use lucid_http::table::{RouteRow, Wanted};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::sight::kept_to_sight;
 use crate::app::App;
@@ -89,6 +88,7 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         POST   SESSION_SEAL         sessions::seal_session,         BATCH,    Append within;
         PUT    SESSION_HOLD         removal::hold_session,          ORDINARY, Administer within;
         DELETE SESSION_HOLD         removal::release_session,       ORDINARY, Administer within;
+        PUT    SESSION_RETENTION    removal::retain_session,        ORDINARY, Administer within;
         GET    TOMBSTONES           removal::list_tombstones,       ORDINARY, Verify within;
         GET    SESSION_MANIFEST     manifest::get_manifest,         ORDINARY, Verify within;
         POST   SESSION_ANCHOR       anchors::anchor_session,        ORDINARY, Append within;
@@ -163,8 +163,8 @@ pub fn starting(jobs: Arc<Jobs>) -> OpenApiRouter {
         let detail = "the service is starting; /health says how far it is";
         Refusal::new(ErrorCode::Unavailable, detail)
     };
-    let routes = OpenApiRouter::new().routes(routes!(maintenance::list_starting));
-    Limits::ORDINARY.around(routes).fallback(refuse).with_state(jobs)
+    let rows = table![GET MAINTENANCE maintenance::list_starting, Limits::ORDINARY, Administer;];
+    table::routes(rows).fallback(refuse).with_state(jobs)
 }
 
 /// Reads a session's id.

@@ -40,9 +40,13 @@ use crate::fact::{
 
 pub use chain::{chain_key, own_chain};
 pub use chunks::{
-    Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, UploadedRow, number_in,
+    Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, UploadNote, UploadedRow,
+    number_in,
 };
-pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
+pub(crate) use removal::open_retention;
+pub use removal::{
+    HoldRow, TombstoneRow, hold, removal_range, retention, tombstone, unchained_range,
+};
 pub use scrub::{scrub_key, scrubbed};
 
 /// Where a session is in its life.

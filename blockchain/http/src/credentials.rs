@@ -187,11 +187,22 @@ impl Known {
     fn read(sources: &[Source]) -> Result<Self, String> {
         // In front of reading: what changes meanwhile is read once more.
         let mut known = Self { stamps: source::stamps(sources), ..Self::default() };
+        let mut named = HashMap::new();
         for source in sources {
             known.asked |= match source.read()? {
                 Found::Nothing => false,
                 Found::Tokens(list) => {
-                    list.entries().iter().for_each(|entry| known.take(entry));
+                    for entry in list.entries() {
+                        let was = named.insert(entry.name.clone(), entry.hash);
+                        // By its id a session is its beginner's: two of one id would have what is the other's.
+                        if was.is_some_and(|was| was != entry.hash) {
+                            return Err(format!(
+                                "two lists have a token {}: give one another id",
+                                entry.name
+                            ));
+                        }
+                        known.take(entry);
+                    }
                     true
                 }
                 Found::Key(key) => {

@@ -28,7 +28,7 @@ const CALLERS_MAX: usize = 1 << 16;
 pub struct RatesConfig {
     /// `LUCID_RATE_LIMIT`: requests a second of one caller; without it as many as it likes.
     pub per_second: Option<NonZeroU32>,
-    /// `LUCID_TRUSTED_PROXIES`: who is believed that it asks for somebody else.
+    /// `LUCID_TRUSTED_PROXIES`: who is believed that it asks for another caller.
     pub proxies: Vec<IpNet>,
 }
 

@@ -135,7 +135,7 @@ impl Listening {
         bound.await.map_err(|source| BindError { address, source })
     }
 
-    /// Binds a file in a folder that is the service's own: whoever may open it may do everything. It is gone when
+    /// Binds a file in a folder that is the service's own: a caller that may open it may do everything. It is gone when
     /// serving ends.
     pub fn bind_locally(
         service: &'static crate::Service,

@@ -95,12 +95,22 @@ async fn relay(app: &App, headers: &HeaderMap, asked: ForwardedRequest) -> Reply
             })?;
             let peer = follower.peer();
             let ForwardedRequest { path, name, query, body } = asked;
-            peer.client().relay(path, &name, &query, body, hops).map_err(|error| {
+            let relayed = peer.client().relay(path, &name, &query, body, hops).map_err(|error| {
                 unavailable(format!(
                     "this block-manager follows {}, which makes the blocks, and it cannot be asked: {error}",
                     peer.name()
                 ))
-            })
+            })?;
+            if [401, 403].contains(&relayed.status) {
+                // It is about what this service shows; what the caller showed was taken.
+                return Err(unavailable(format!(
+                    "this block-manager follows {}, which makes the blocks and does not let it in (HTTP {}): give it \
+                     a token for that by LUCID_PEER_TOKEN_FILE",
+                    peer.name(),
+                    relayed.status
+                )));
+            }
+            Ok(relayed)
         })
         .await?;
     let status = StatusCode::from_u16(relayed.status).unwrap_or(StatusCode::BAD_GATEWAY);

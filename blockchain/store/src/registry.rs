@@ -139,6 +139,8 @@ registry! {
         STORED = 0x20,
         /// Items wait to be indexed, or do not any more.
         INDEXING = 0x21,
+        /// A session is kept until a time.
+        RETAINED = 0x22,
     }
     keys {
         /// A document.
@@ -203,6 +205,8 @@ registry! {
         TOMBSTONE = 0x60,
         /// A session that must not be removed.
         HOLD = 0x61,
+        /// Until when a session is kept.
+        RETENTION = 0x64,
         /// Removed sessions in the order of their removals.
         BY_REMOVAL = 0x62,
         /// Removed sessions whose tombstone is on its way.

@@ -17,13 +17,18 @@ use super::token::TokenHash;
 /// Bytes of a list that is read.
 pub const LIST_BYTES_MAX: u64 = 16 << 20;
 
-/// What a token is called: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. It is no secret.
+/// What services call those that need no token of a list.
+const RESERVED: [&str; 2] = ["local", "peer"];
+
+/// What a token is called: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, but neither `local` nor `peer`. It is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenName(String);
 
 /// A text that is no token's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no token's id: 1 to 64 characters of A-Z a-z 0-9 . _ - are wanted")]
+#[error(
+    "{0:?} is no token's id: 1 to 64 characters of A-Z a-z 0-9 . _ - are wanted, and neither \"local\" nor \"peer\""
+)]
 pub struct TokenNameFault(String);
 
 impl TokenName {
@@ -38,7 +43,8 @@ impl FromStr for TokenName {
 
     fn from_str(text: &str) -> Result<Self, TokenNameFault> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        match (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        let is_name = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        match is_name && !RESERVED.contains(&text) {
             true => Ok(Self(text.to_owned())),
             false => Err(TokenNameFault(text.chars().take(80).collect())),
         }

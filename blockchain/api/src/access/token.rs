@@ -28,7 +28,7 @@ impl Token {
         Self(Zeroizing::new(format!("{BEGINNING}{}", URL_SAFE_NO_PAD.encode(random))))
     }
 
-    /// A token as somebody has it; white space around it is none of it.
+    /// A token as its holder has it, without white space around it.
     pub fn given(text: &str) -> Self {
         Self(Zeroizing::new(text.trim().to_owned()))
     }
@@ -59,7 +59,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Where somebody has a token from.
+/// Where a token comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenSource {
     /// It is this one.

@@ -28,7 +28,7 @@ use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimis
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::mirror::ExportedSession;
 use crate::v1::proofs::{ChunkProof, ProofQuery};
-use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
+use crate::v1::removal::{HoldSession, RemoveQuery, RetainSession, Tombstone};
 use crate::v1::scrub::Scrub;
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sessions::{
@@ -290,6 +290,17 @@ impl DataChainClient {
     /// How far packing more tightly is.
     pub fn optimise_progress(&self) -> Result<Progress, ClientError> {
         self.at.reply(&self.at.get(paths::MAINTENANCE_OPTIMISE, &[])?)
+    }
+
+    /// Keeps a session until a time.
+    pub fn retain_session(
+        &self,
+        session_id: &str,
+        retain: &RetainSession,
+    ) -> Result<Session, ClientError> {
+        let mut call = self.at.post(paths::SESSION_RETENTION, &[session_id.as_bytes()], retain)?;
+        call.method = Method::PUT;
+        self.at.reply(&call.idempotent())
     }
 
     /// Forbids to remove a session.

@@ -50,6 +50,15 @@ pub struct HoldSession {
     pub reason: String,
 }
 
+/// `PUT /api/v1/sessions/{session_id}/retention`: until when a session is kept. It is extended, and never shortened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetainSession {
+    /// From when on it may be removed, by the chain's time.
+    #[schema(value_type = Time)]
+    pub retain_until: String,
+}
+
 /// What forbids to remove a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Hold {

@@ -100,6 +100,10 @@ pub struct CreateSession {
     /// The service's own, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutting: Option<Cutting>,
+    /// Until when it is kept: it is extended, and never shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
+    pub retain_until: Option<String>,
 }
 
 /// A session, as creation and reading show it.
@@ -154,6 +158,10 @@ pub struct Session {
     pub anchor: Option<AnchorState>,
     /// What forbids to remove it, if anything does.
     pub hold: Option<Hold>,
+    /// Until when it is kept, if that was said: by the chain's time, it may be removed from then on.
+    #[serde(default)]
+    #[schema(value_type = Option<Time>)]
+    pub retain_until: Option<String>,
     /// Anything else worth knowing.
     pub metadata: BTreeMap<String, String>,
 }
@@ -350,6 +358,10 @@ pub struct SealSession {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 315537897599i64)]
     pub clock_back_seconds: Option<u64>,
+    /// Until when it is kept: it is extended, and never shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
+    pub retain_until: Option<String>,
 }
 
 /// Answers a seal, and every later one of the same session.

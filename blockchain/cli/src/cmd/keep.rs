@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::{Layout, SessionId};
+use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::sessions::create_session::NewSession;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_store::codec::Compression;
 
 use super::{Home, clock, now, session_id};
@@ -25,6 +27,10 @@ pub struct Keep {
     /// Something to keep with it; may be given several times.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
+    /// Until when it is kept, regardless of who wants to remove it: 2036-01-01, or with a time. It can be extended, and never
+    /// shortened.
+    #[arg(long, value_name = "TIME", value_parser = day_or_time)]
+    pub retain_until: Option<Timestamp>,
     /// Let anyone who has the bytes recompute the root: leaves go without salt.
     #[arg(long)]
     pub public: bool,
@@ -49,7 +55,8 @@ impl Keep {
             started_at: now(),
             one_shot,
             own_copies: false,
-            begun_by: None,
+            sight: Sight::everything(),
+            retain_until: self.retain_until,
         }
     }
 
@@ -75,6 +82,12 @@ impl Keep {
             None => Ok(Box::new(local::Local::create(home, verb, &clock(), !self.no_encryption)?)),
         }
     }
+}
+
+/// Reads a time, or the beginning of a day.
+pub fn day_or_time(text: &str) -> Result<Timestamp, String> {
+    let of_day = format!("{text}T00:00:00Z");
+    Timestamp::parse(text).or_else(|fault| Timestamp::parse(&of_day).map_err(|_| fault.to_string()))
 }
 
 /// Reads `KEY=VALUE`.

@@ -119,6 +119,9 @@ impl Show {
                     lines.extend(key.as_ref().map(|key| format!("{what:<10} {key}")));
                 }
             }
+            lines.extend(
+                session.retain_until.as_ref().map(|until| format!("kept       until {until}")),
+            );
             lines.extend(session.hold.as_ref().map(|hold| {
                 let space = if hold.reason.is_empty() { "" } else { ": " };
                 format!("held       since {}{space}{}", hold.since, hold.reason)

@@ -88,10 +88,12 @@ impl Up {
         chain.log();
         data.log();
         data.config.owner = "`lucid up`".into();
-        // The one calls the other, whatever credentials others have to show.
-        let own = Token::new(&random()?);
-        chain.config.common.access.own = Some(own.clone());
-        data.config.common.outbound.token.get_or_insert(TokenSource::Text(own));
+        // The one calls the other, whatever credentials others have to show; those that it has for others are for them.
+        if data.config.engine.is_none() {
+            let own = Token::new(&random()?);
+            chain.config.common.access.own = Some(own.clone());
+            data.config.common.outbound.token = Some(TokenSource::Text(own));
+        }
         if let Some(blocks) = &home.blocks {
             chain.config.blocks = Some(blocks.clone());
         }

@@ -103,6 +103,7 @@ impl Remote {
             public: new.public,
             one_shot: new.one_shot,
             cutting: Some(lucid_data_chain::reply::cutting(&new.profile)),
+            retain_until: new.retain_until.map(|until| until.to_string()),
         };
         let session = self.call(|| self.client.create_session(&request))?;
         self.begun.lock().insert(session.session_id.clone(), session.clone());

@@ -3,6 +3,7 @@
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
 
 /// Removes sessions.
 pub trait RemoveSessions: Sync {
@@ -23,6 +24,9 @@ pub trait RemoveSessions: Sync {
 
     /// Forbids to remove a session.
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session>;
+
+    /// Keeps a session until a time.
+    fn retain(&self, id: &SessionId, until: Timestamp) -> anyhow::Result<Session>;
 
     /// Allows to remove a session again.
     fn release(&self, id: &SessionId) -> anyhow::Result<Session>;

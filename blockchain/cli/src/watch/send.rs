@@ -17,10 +17,12 @@ use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
+use lucid_data_chain::ops::sight::Sight;
 
 use super::files::{FileIdentity, Seen, State};
 use super::spool::Recording;
 use super::{At, Open, WatchEvent, Watcher};
+use crate::place::remote::is_not_allowed;
 use crate::stream::{InputStanding, ReadFrom, hold_against};
 
 /// Bytes that are made durable together, at most.
@@ -89,12 +91,14 @@ impl Watcher<'_> {
         tell(&event)
     }
 
-    /// Whether a file still has what a sealed session of it keeps. What was removed cannot tell.
+    /// Whether a file still has what a sealed session of it keeps. What was removed cannot tell; what these
+    /// credentials may not look at is not believed in: all of the file is sent once more.
     fn goes_on(&self, done: &Recording, file: &File) -> anyhow::Result<bool> {
         let id: SessionId = done.session.parse()?;
         let mut input = ReadFrom { file, at: done.base };
         match hold_against(self.place, &id, &mut input) {
-            Ok(standing) => Ok(matches!(standing, InputStanding::Same | InputStanding::Unseen)),
+            Ok(standing) => Ok(standing == InputStanding::Same),
+            Err(error) if is_not_allowed(&error) => Ok(false),
             Err(_) if matches!(self.place.tombstone(&id), Ok(Some(_))) => Ok(true),
             Err(error) => Err(error),
         }
@@ -139,7 +143,7 @@ impl Watcher<'_> {
             if let Some(file) = open.file.as_ref().filter(|_| !open.held && session.offset > 0) {
                 let state = State::of(file)?;
                 let mut input = ReadFrom { file, at: open.recording.base };
-                if hold_against(self.place, &id, &mut input)? == InputStanding::Differs {
+                if is_another(hold_against(self.place, &id, &mut input)?) {
                     return self.seal(identity, &id, End::Replaced, None, tell);
                 }
                 open.sent = Some(state.changed);
@@ -194,7 +198,7 @@ impl Watcher<'_> {
         if open.sent != Some(changed) {
             // It was changed, and no longer: what was sent may not be what is there.
             let mut input = ReadFrom { file, at: base };
-            if hold_against(self.place, &id, &mut input)? == InputStanding::Differs {
+            if is_another(hold_against(self.place, &id, &mut input)?) {
                 return self.seal(identity, &id, End::Replaced, None, tell);
             }
         }
@@ -259,6 +263,11 @@ impl Watcher<'_> {
     }
 }
 
+/// Whether a file is to be taken for another one than its session is of: it has other bytes, or nobody can say.
+fn is_another(standing: InputStanding) -> bool {
+    matches!(standing, InputStanding::Differs | InputStanding::Unseen)
+}
+
 /// How a file's session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -287,7 +296,8 @@ impl Recording {
             started_at: Timestamp::parse(&self.started_at)?,
             one_shot: false,
             own_copies: false,
-            begun_by: None,
+            sight: Sight::everything(),
+            retain_until: None,
         })
     }
 }

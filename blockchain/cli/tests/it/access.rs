@@ -148,6 +148,17 @@ fn a_recorder_that_is_seized_can_neither_read_back_nor_remove() {
     let recorded: [&dyn AsRef<OsStr>; 6] =
         [&"record", &"--session", &"cam-run", &"--", &"/bin/echo", &"words"];
     done_as(&server, &home, &camera, &recorded);
+    // What lets the recorder in is not for what it records.
+    let asks: [&dyn AsRef<OsStr>; 7] = [
+        &"record",
+        &"--session",
+        &"cam-env",
+        &"--",
+        &"/bin/sh",
+        &"-c",
+        &"echo ${LUCID_TOKEN-none}",
+    ];
+    assert_eq!(done_as(&server, &home, &camera, &asks), b"none\n");
     for tried in [
         &["ls"][..],
         &["show", "cam-door"],
@@ -166,6 +177,41 @@ fn a_recorder_that_is_seized_can_neither_read_back_nor_remove() {
     drop(server);
     assert_eq!(behind.done(&[&"cat", &"cam-door"]).out, whole);
     assert_eq!(behind.done(&[&"cat", &"cam-run"]).out, b"words\n");
+    behind.assert_sound();
+}
+
+/// What a watcher may not look at again it does not believe in: nothing of a file is left out.
+#[test]
+fn a_watcher_that_may_only_append_loses_nothing_of_files_that_are_written_anew() {
+    let (behind, home) = (Home::new(), Home::new());
+    let (camera, _) = create(&behind, &[&"--role", &"append"]);
+    let server = Server::start(&behind);
+    let log = home.file("recordings/log", "aaaa\n");
+    let folder = home.at("recordings");
+    let open = home.file("recordings/open", "first\n");
+    let watch = |idle: &str| {
+        let watch: [&dyn AsRef<OsStr>; 5] = [&"watch", &folder, &"--once", &"--idle", &idle];
+        done_as(&server, &home, &camera, &watch);
+    };
+    watch("3600");
+    // Written anew in its place, and longer, while it was open; and once more after it was sealed.
+    fs::write(&open, "another, longer\n").unwrap();
+    home.let_rest("recordings");
+    watch("0.05");
+    watch("0.05");
+    for text in ["bbbbbbbbb\n", "bbbbbbbbb\nand more\n"] {
+        fs::write(&log, text).unwrap();
+        home.let_rest("recordings");
+        watch("0.05");
+        watch("0.05");
+    }
+    drop(server);
+    let contents: Vec<String> =
+        behind.sessions().keys().map(|id| behind.done(&[&"cat", id]).text()).collect();
+    for whole in ["aaaa\n", "bbbbbbbbb\n", "bbbbbbbbb\nand more\n", "first\n", "another, longer\n"]
+    {
+        assert!(contents.iter().any(|content| content == whole), "{whole:?}: {contents:?}");
+    }
     behind.assert_sound();
 }
 

@@ -205,7 +205,7 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 32] = [
+const VERBS: [(&str, &[&str]); 34] = [
     ("archive", &["file", "--session", "again"]),
     ("append", &["file", "--session", "streamed"]),
     ("seal", &["open"]),
@@ -215,6 +215,7 @@ const VERBS: [(&str, &[&str]); 32] = [
     ("find", &["*"]),
     ("query", &["blocks"]),
     ("show", &["first"]),
+    ("retention", &[]),
     ("keys show", &["--public"]),
     ("cat", &["first", "file"]),
     ("restore", &["first", "-o", "restored"]),
@@ -223,6 +224,7 @@ const VERBS: [(&str, &[&str]); 32] = [
     ("rm", &["going", "--yes"]),
     ("hold", &["first"]),
     ("release", &["first"]),
+    ("retain", &["first", "--until", "2036-01-01"]),
     ("gc", &[]),
     ("optimise", &["--level", "1"]),
     ("scrub", &[]),

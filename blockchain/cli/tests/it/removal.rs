@@ -1,4 +1,4 @@
-//! `lucid rm`, `hold` and `release`: what is left, what is refused, and that the rest stays sound.
+//! `lucid rm`, `hold`, `release`, `retain` and `retention`: what is left, what is refused, and that the rest stays sound.
 
 use std::fs;
 
@@ -68,4 +68,44 @@ fn a_tombstone_that_cannot_be_chained_is_told_and_chained_later() {
     for name in ["one", "two"] {
         assert!(home.json(&[&"show", &name])["block_index"].is_u64(), "{name}");
     }
+}
+
+/// Keeps `one` until 2089 and `two` until a time that is over, by one way of reaching a store or the other.
+fn keep_and_remove(home: &Home) {
+    let file = home.file("a", noise(3, 10_000));
+    let kept =
+        home.json(&[&"archive", &file, &"--session", &"one", &"--retain-until", &"2089-01-01"]);
+    assert_eq!(kept["session_id"], "one");
+    home.archive("two", &file);
+    home.done(&[&"retain", &"two", &"--until", &"2001-01-01T12:00:00Z"]);
+    assert!(home.done(&[&"show", &"one"]).text().contains("until 2089-01-01T00:00:00"));
+    let refused = home.refused(1, &[&"rm", &"--yes", &"one"]);
+    assert!(refused.contains("session one is kept until 2089-01-01T00:00:00"), "{refused}");
+    let shorter = home.refused(1, &[&"retain", &"one", &"--until", &"2088-12-31"]);
+    assert!(shorter.contains("never shortened"), "{shorter}");
+    let wrong = home.refused(64, &[&"retain", &"one", &"--until", &"next year"]);
+    assert!(wrong.contains("--until"), "{wrong}");
+    // Which goes when.
+    let goes = home.done(&[&"retention", &"--keep-days", &"30", &"--json"]).text();
+    let goes: Vec<serde_json::Value> =
+        goes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| goes.iter().find(|going| going["session_id"] == name).unwrap();
+    assert_eq!(of("one")["goes_at"], "2089-01-01T00:00:00.000000Z");
+    assert!(of("two")["goes_at"].as_str() > of("two")["anchored_at"].as_str(), "{goes:?}");
+    assert!(home.done(&[&"retention"]).text().contains("2089-01-01T00:00:00"));
+    // The time of this one has come, and a block says so.
+    let blocks = home.done(&[&"chain", &"info", &"--json"]).text();
+    home.done(&[&"rm", &"--yes", &"two"]);
+    assert_ne!(home.done(&[&"chain", &"info", &"--json"]).text(), blocks);
+    assert_eq!(home.sessions().keys().collect::<Vec<_>>(), ["one"]);
+}
+
+#[test]
+fn what_is_kept_until_a_time_stays_and_is_listed_with_it() {
+    let home = Home::new();
+    keep_and_remove(&home);
+    home.assert_sound();
+    home.done(&[&"reindex"]);
+    assert!(home.refused(1, &[&"rm", &"--yes", &"one"]).contains("is kept until 2089"));
+    home.assert_sound();
 }

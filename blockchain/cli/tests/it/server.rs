@@ -107,6 +107,9 @@ fn every_verb_works_against_a_server_as_it_does_on_a_folder() {
     assert!(String::from_utf8(server.run(&home, &[&"ls"])).unwrap().contains("anchored, held"));
     server.run(&home, &[&"release", &"s"]);
     server.run(&home, &[&"archive", &home.at("tree/a"), &"--session", &"short"]);
+    server.run(&home, &[&"retain", &"short", &"--until", &"2001-01-01"]);
+    let listed = String::from_utf8(server.run(&home, &[&"retention"])).unwrap();
+    assert!(listed.contains("2001-01-01T00:00:00"), "{listed}");
     server.run(&home, &[&"rm", &"short", &"--yes", &"--reason", &"done"]);
     let shown = String::from_utf8(server.run(&home, &[&"show", &"short"])).unwrap();
     assert!(shown.contains("status     removed") && shown.contains("done"), "{shown}");

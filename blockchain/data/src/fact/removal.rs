@@ -1,9 +1,9 @@
-//! The facts about the end of sessions: held, released, removed.
+//! The facts about the end of sessions: held, released, kept until a time, removed.
 
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
-use lucid_store::registry::data_chain::fact::{HELD, RELEASED, REMOVED};
+use lucid_store::registry::data_chain::fact::{HELD, RELEASED, REMOVED, RETAINED};
 
 /// A session was removed; its tombstone stands in its place. An archive that was interrupted long ago
 /// leaves none: nobody was promised anything, and its id may be used again.
@@ -31,6 +31,25 @@ pub struct Held {
 pub struct Released {
     /// The session.
     pub session: SessionId,
+}
+
+/// A session is not removed before a time. Of several the latest counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// The session.
+    pub session: SessionId,
+    /// From when on it may be removed.
+    pub until: Timestamp,
+}
+
+impl Retained {
+    pub(super) fn encode(&self, to: &mut Writer) {
+        to.u8(RETAINED).text(self.session.as_str()).i64(self.until.as_micros());
+    }
+
+    pub(super) fn decode(session: SessionId, from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        Ok(Self { session, until: from.time("a time")? })
+    }
 }
 
 impl Removed {

@@ -2,6 +2,7 @@
 
 use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
 use lucid_core::words::many_do;
 use lucid_store::{CommitError, StoreError};
 
@@ -32,6 +33,16 @@ pub enum OpError {
         session: SessionId,
         /// Why it is held.
         reason: String,
+    },
+    /// A session is kept until a time, and that it has come is not known.
+    #[error(
+        "session {session} is kept until {until}, which has not come by the time of the chain: wait until then"
+    )]
+    Retained {
+        /// The session.
+        session: SessionId,
+        /// Until when.
+        until: Timestamp,
     },
     /// There is no such file in the session.
     #[error("session {session} has no file {path:?}")]

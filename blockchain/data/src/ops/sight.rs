@@ -1,7 +1,7 @@
 //! Which sessions and chunks a caller sees.
 //!
 //! A route hands it to what is about more than one session: for everything else it is asked before the route is.
-//! Invariant: whoever does not see a session is told what is told of one that there is not, and learns of no chunk
+//! Invariant: a caller that does not see a session is told what is told of one that there is not, and learns of no chunk
 //! but those of sessions that are seen, and those that were sent by the same caller.
 
 use lucid_api::access::Narrowing;
@@ -16,8 +16,8 @@ use crate::ops::sessions::get_session::find_session;
 use crate::row::{self, Referred, SessionName, SessionRow, UploadedRow};
 
 /// Sessions of a chunk that are looked at. A chunk of more than so many, of which none of the first is seen, is sent
-/// again by whoever wants it.
-const SESSIONS_OF_CHUNK_MAX: usize = 4_096;
+/// again by a caller that wants it.
+const SESSIONS_OF_CHUNK_MAX: usize = 256;
 
 /// What a caller sees. The default is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Sight {
         let Some(part) = &self.0 else { return Ok(true) };
         let name = cipher.chunk_name(chunk);
         let upload = UploadedRow::find(index, cipher, &name)?;
-        if upload.is_some_and(|upload| upload.senders.contains(&part.caller)) {
+        if upload.is_some_and(|upload| upload.note_of(&part.caller).is_some()) {
             return Ok(true);
         }
         self.session_of(index, cipher, chunk).map(|session| session.is_some())

@@ -8,7 +8,7 @@ use super::{SessionProjection, count};
 use crate::fact::{AHEAD_MAX, CHUNKS_MAX, Fact, Forgotten, Placed, Tree, Uploaded, Verified};
 use crate::row::{
     Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, SessionName, SessionRow, TreeRow,
-    UploadedRow,
+    UploadNote, UploadedRow,
 };
 
 /// Trees that are kept, and their leaves together: the oldest go first.
@@ -73,39 +73,32 @@ impl SessionProjection {
         fact: &Uploaded,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
+        let Uploaded { at, until, ref metadata, .. } = *fact;
+        let note = UploadNote { at, until, metadata: metadata.clone() };
         for (chunk, length) in &fact.chunks {
             let name = self.cipher.chunk_name(chunk);
             let old = self.upload(changes, &name)?;
-            let mut row = match old {
-                // An upload that stays until a client deletes it is not ended by the clock, and
-                // keeps the metadata that it has.
-                Some(mut old) if old.until.is_none() => {
-                    let senders = old.senders.clone();
-                    old.sent_by(fact.sender.as_ref());
-                    if old.senders != senders {
-                        self.put(changes, UploadedRow::key(&name), &old.encode())?;
-                    }
-                    continue;
-                }
-                Some(old) => UploadedRow {
-                    until: fact.until.and_then(|until| old.until.map(|old| old.max(until))),
-                    metadata: Some(&fact.metadata)
-                        .filter(|text| !text.is_empty())
-                        .unwrap_or(&old.metadata)
-                        .clone(),
-                    ..old
-                },
+            let was_kept = old.as_ref().is_some_and(|old| old.note.until.is_none());
+            let mut row = match &old {
                 None => UploadedRow {
                     chunk: *chunk,
                     length: *length,
-                    at: fact.at,
-                    until: fact.until,
-                    metadata: fact.metadata.clone(),
+                    note: note.clone(),
                     senders: Vec::new(),
                 },
+                Some(old) => {
+                    let mut row = old.clone();
+                    row.note.sent_again(&note);
+                    row
+                }
             };
-            row.sent_by(fact.sender.as_ref());
-            if row.until.is_none() {
+            if let Some(sender) = &fact.sender {
+                row.sent_by(sender, &note);
+            }
+            if old.as_ref() == Some(&row) {
+                continue;
+            }
+            if row.note.until.is_none() && !was_kept {
                 self.refer(changes, &name, *length, None)?;
                 count(changes, |counts| counts.uploads += 1)?;
             }
@@ -132,7 +125,7 @@ impl SessionProjection {
             let name = self.cipher.chunk_name(chunk);
             let Some(old) = self.upload(changes, &name)? else { continue };
             changes.remove(UploadedRow::key(&name));
-            if old.until.is_none() {
+            if old.note.until.is_none() {
                 self.unrefer(changes, &name, old.length, None)?;
                 count(changes, |counts| counts.uploads = counts.uploads.saturating_sub(1))?;
             }

@@ -4,12 +4,13 @@ use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
+use lucid_core::wire::Writer;
 use lucid_store::StoreError;
 use lucid_store::contract::index::Changes;
 
 use super::{SessionProjection, count};
-use crate::fact::{Anchored, Held, Released, Removed};
-use crate::row::{HoldRow, SessionName, SessionRow, TombstoneRow};
+use crate::fact::{Anchored, Held, Released, Removed, Retained};
+use crate::row::{self, HoldRow, SessionName, SessionRow, TombstoneRow};
 
 impl SessionProjection {
     pub(super) fn held(&self, fact: Held, changes: &mut Changes<'_>) -> Result<(), StoreError> {
@@ -20,6 +21,25 @@ impl SessionProjection {
 
     pub(super) fn released(&self, fact: &Released, changes: &mut Changes<'_>) {
         changes.remove(self.name(&fact.session).hold_key());
+    }
+
+    /// The latest time counts, whichever fact comes last.
+    pub(super) fn retained(
+        &self,
+        fact: &Retained,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let name = self.name(&fact.session);
+        let key = name.retention_key();
+        let known = changes.get(&key)?;
+        let known =
+            known.map(|value| row::open_retention(&self.cipher, &key, value)).transpose()?;
+        if known.is_some_and(|known| known >= fact.until) {
+            return Ok(());
+        }
+        let mut to = Writer::new();
+        to.i64(fact.until.as_micros());
+        self.put(changes, key, &to.finish())
     }
 
     /// Everything the session had goes, and the tombstone stands in its place, even where the session's
@@ -75,6 +95,7 @@ impl SessionProjection {
             name.anchor_key(),
             name.proof_key(),
             name.hold_key(),
+            name.retention_key(),
             name.by_time_key(session.started_at),
         ] {
             changes.remove(key);

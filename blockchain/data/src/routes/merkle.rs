@@ -15,7 +15,6 @@ use lucid_http::reply::Reply;
 use super::{AppState, invalid, session_id};
 use crate::app::App;
 use crate::ops::OpError;
-use crate::ops::chunks::find_chunk::find_seen_chunk;
 use crate::ops::proofs::build_tree::{
     HEIGHT_MAX, build_tree as build, directions, find_tree, prove_leaf as prove,
 };
@@ -45,12 +44,7 @@ pub async fn build_tree(
         .run(move |app| {
             let _place = place;
             let (vault, now) = (&app.opened.vault, app.clock.now());
-            if !sight.is_everything() {
-                for called in &chunk_ids {
-                    find_seen_chunk(vault, &sight, called, session.as_ref(), now)?;
-                }
-            }
-            build(vault, now, session.as_ref(), &chunk_ids)
+            build(vault, &sight, now, session.as_ref(), &chunk_ids)
         })
         .await?;
     Ok(Answer(show(&tree, false)))

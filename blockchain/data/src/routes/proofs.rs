@@ -8,8 +8,10 @@ use lucid_api::paths;
 use lucid_api::v1::proofs::{ChunkProof, ProofQuery};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Span;
+use lucid_http::caller::Caller;
 use lucid_http::extract::{Path, RawQuery};
 use lucid_http::reply::Reply;
+use lucid_http::table::{Access, Wanted};
 
 use super::content::BYTES;
 use super::{AppState, invalid, session_id};
@@ -31,11 +33,16 @@ use crate::reply::chunks::chunk_proof;
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn prove_session(
     State(app): AppState,
+    caller: Caller,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Reply<Response> {
     let id = session_id(&id)?;
     let wanted = wanted(ProofQuery::parse(&query).map_err(invalid)?)?;
+    // Such a proof shows what it is about, and what of its chunks and pages lies beside that.
+    if matches!(wanted, WantedProof::Bytes(_) | WantedProof::Path(_) | WantedProof::Span(_)) {
+        Wanted { access: Access::Read, is_within: true }.check(&caller)?;
+    }
     let prove = move |app: &App, allow: Allow<'_>| prove(&app.opened.vault, &id, &wanted, allow);
     let bundle = app.run_asking(prove).await?;
     Ok(([(CONTENT_TYPE, BYTES)], bundle).into_response())

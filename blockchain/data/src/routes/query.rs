@@ -220,14 +220,16 @@ fn answer(app: &App, query: &DocumentQuery) -> Result<(Arc<DocumentPage>, bool),
     let vault = &app.opened.vault;
     let changes = documents::changes(vault.index())?;
     let text = query.canonical();
-    let kept = app.answers.get(&text, changes);
+    // Whether something is at hand tells a caller that sees a part of it what others do.
+    let is_kept = query.sight.has_all_sessions();
+    let kept = if is_kept { app.answers.get(&text, changes) } else { None };
     let was_kept = kept.is_some();
     let page = match kept {
         Some(page) => page,
         None => {
             let page = Arc::new(query_documents(vault, query)?);
             // What was stored meanwhile may be in the answer or not.
-            if page.lasting && documents::changes(vault.index())? == changes {
+            if is_kept && page.lasting && documents::changes(vault.index())? == changes {
                 app.answers.keep(text, changes, &page);
             }
             page

@@ -7,16 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lucid_api::paths;
 use lucid_api::v1::list::{List, PageQuery};
-use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
+use lucid_api::v1::removal::{HoldSession, RemoveQuery, RetainSession, Tombstone};
 use lucid_api::v1::sessions::Session;
 use lucid_http::extract::{Json, Path, Query};
 use lucid_http::reply::Reply;
 
-use super::sessions::show;
+use super::sessions::{show, time};
 use super::{AppState, invalid, limit, session_id};
-use crate::ops::sessions::hold_session::{hold_session as hold, release_session as release};
+use crate::ops::sessions::hold_session::{
+    hold_session as hold, release_session as release, retain_session as retain,
+};
 use crate::ops::sessions::list_tombstones::list_tombstones as list;
-use crate::ops::sessions::remove_session::remove_session as remove;
+use crate::ops::sessions::remove_session::remove_in_its_time as remove;
 use crate::ops::sight::Sight;
 use crate::{Opened, reply};
 
@@ -34,7 +36,8 @@ pub async fn remove_session(
     let removed = app
         .run(move |app| {
             let Opened { vault, locks, key, .. } = &app.opened;
-            let row = remove(vault, locks, key, app.clock.now(), &id, &reason)?;
+            let (engine, now) = (app.anchoring.engine(), app.clock.now());
+            let row = remove(vault, locks, key, engine.as_deref(), now, &id, &reason)?;
             app.anchoring.wake();
             Ok(reply::tombstone(&row))
         })
@@ -72,6 +75,22 @@ pub async fn release_session(
     let released =
         app.run(move |app| show(app, &release(&app.opened.vault, &app.opened.locks, &id)?)).await?;
     Ok(Answer(released))
+}
+
+/// Keeps a session until a time. What was said before is extended, and never shortened.
+#[utoipa::path(put, path = paths::SESSION_RETENTION, tag = "removal",
+    params(("session_id" = String, Path)), request_body = RetainSession,
+    responses((status = 200, body = Session)))]
+pub async fn retain_session(
+    State(app): AppState,
+    Path(id): Path<String>,
+    Json(wanted): Json<RetainSession>,
+) -> Reply<Answer<Session>> {
+    let (id, until) = (session_id(&id)?, time("retain_until", &wanted.retain_until)?);
+    let retained = app
+        .run(move |app| show(app, &retain(&app.opened.vault, &app.opened.locks, &id, until)?))
+        .await?;
+    Ok(Answer(retained))
 }
 
 /// What is left of removed sessions, the last one first.

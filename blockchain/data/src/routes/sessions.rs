@@ -33,6 +33,7 @@ use crate::ops::sessions::create_session::{
     Created, NewSession, create_session as create, fresh_id,
 };
 use crate::ops::sessions::get_session::get_session as find;
+use crate::ops::sessions::hold_session::retain_at_least as retain;
 use crate::ops::sessions::list_sessions::{SessionFilter, list_sessions as list};
 use crate::ops::sessions::seal_session::{SealRequest, seal_session as seal};
 use crate::ops::sight::Sight;
@@ -53,17 +54,13 @@ pub async fn create_session(
     sight: Sight,
     Json(wanted): Json<CreateSession>,
 ) -> Reply<(StatusCode, Answer<Session>)> {
-    let request = new_session(wanted, &app)?;
-    let request = NewSession { begun_by: sight.caller().map(str::to_owned), ..request };
+    let request = new_session(wanted, sight, &app)?;
     let (status, session) = app
         .run_refusing(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
             let id = request.id.clone().map_or_else(|| fresh_id(request.started_at), Ok)?;
-            check_new(app, &sight, &id, &request.user)?;
-            let request = NewSession { id: Some(id.clone()), ..request };
-            Ok(match create(vault, locks, request).map_err(|error| veiled(&sight, &id, error))? {
-                // Somebody else began it a moment ago.
-                Created::Existed(row) if !sight.sees(&row) => return Err(taken(&id)),
+            refuse_outside(&request.sight, &id, &request.user)?;
+            Ok(match create(vault, locks, NewSession { id: Some(id), ..request })? {
                 Created::Began(row) => (StatusCode::CREATED, show(app, &row)?),
                 Created::Existed(row) => (StatusCode::OK, show(app, &row)?),
             })
@@ -72,42 +69,23 @@ pub async fn create_session(
     Ok((status, Answer(session)))
 }
 
-/// Refuses to begin a session that its caller would not see, or in the place of one that it does not see.
-fn check_new(app: &App, sight: &Sight, id: &SessionId, user: &str) -> Reply<()> {
-    if !sight.would_see(id, user) {
-        let detail = format!(
-            "these credentials are narrowed to some sessions, and {id} is none of them: begin one that is"
-        );
-        return Err(Refusal::new(ErrorCode::Forbidden, detail));
+/// Refuses to begin a session that its caller would not see.
+fn refuse_outside(sight: &Sight, id: &SessionId, user: &str) -> Reply<()> {
+    if sight.would_see(id, user) {
+        return Ok(());
     }
-    match find(&app.opened.vault, id) {
-        Ok(row) if !sight.sees(&row) => Err(taken(id)),
-        Ok(_) | Err(OpError::NoSession(_)) => Ok(()),
-        // Of a removed one a caller that sees it is told more.
-        Err(OpError::Removed(_)) if !sight.sees_removed(id) => Err(taken(id)),
-        Err(OpError::Removed(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    let detail = format!(
+        "these credentials are narrowed to some sessions, and {id} is none of them: begin one that is"
+    );
+    Err(Refusal::new(ErrorCode::Forbidden, detail))
 }
 
-/// What a caller is told that does not see a session.
-fn taken(id: &SessionId) -> Refusal {
-    Refusal::new(ErrorCode::Exists, format!("{id} is taken: choose another id"))
-}
-
-/// What is wrong, without what a session is that the caller may not see.
-fn veiled(sight: &Sight, id: &SessionId, error: OpError) -> Refusal {
-    match error {
-        OpError::Conflict(..) if !sight.has_all_sessions() => taken(id),
-        error => error.into(),
-    }
-}
-
-fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
+fn new_session(wanted: CreateSession, sight: Sight, app: &App) -> Reply<NewSession> {
     Ok(NewSession {
         one_shot: wanted.one_shot,
         own_copies: !app.chunks.deduplicate,
-        begun_by: None,
+        sight,
+        retain_until: wanted.retain_until.map(|text| time("retain_until", &text)).transpose()?,
         id: wanted.session_id.as_deref().map(session_id).transpose()?,
         user: wanted.user_id.unwrap_or_default(),
         layout: match wanted.layout {
@@ -132,7 +110,7 @@ fn profile(cutting: &Cutting) -> Reply<ChunkProfile> {
     .map_err(|fault| invalid(fault.to_string()))
 }
 
-fn time(name: &str, text: &str) -> Reply<Timestamp> {
+pub(super) fn time(name: &str, text: &str) -> Reply<Timestamp> {
     Timestamp::parse(text).map_err(|fault| invalid(format!("{name}: {fault}")))
 }
 
@@ -318,7 +296,16 @@ pub async fn seal_session(
         end,
         clock_back: clock_back(how.clock_back_seconds)?,
     };
-    let sealed = app.run(move |app| seal_and_wake(app, &id, &request)).await?;
+    let until = how.retain_until.as_deref().map(|text| time("retain_until", text)).transpose()?;
+    let sealed = app
+        .run(move |app| {
+            // Before it is whole: a recorder that is cut off in between has its session kept.
+            if let Some(until) = until {
+                retain(&app.opened.vault, &app.opened.locks, &id, until)?;
+            }
+            seal_and_wake(app, &id, &request)
+        })
+        .await?;
     Ok(Answer(sealed))
 }
 

@@ -25,7 +25,7 @@ fn sight(caller: &Caller, access: Access) -> Sight {
     match caller.name().filter(|_| !is_everything) {
         None => Sight::everything(),
         Some(name) => {
-            // Whoever may only add, adds to what it began.
+            // A caller that may only add, adds to what it began.
             let is_own = access == Access::Append && !caller.has_any(&[Role::Write, Role::Admin]);
             Sight::of(name.to_owned(), caller.narrowing().cloned(), is_own)
         }

@@ -16,7 +16,6 @@ use lucid_http::long_work::{Begun, Prefer, Wait, long_work};
 use lucid_http::reply::Reply;
 
 use super::{AppState, invalid, limit, session_id};
-use crate::ops::chunks::find_chunk::find_seen_chunk;
 use crate::ops::proofs::verify_chunk::{verifications, verify_chunk as verify_one};
 use crate::ops::sight::Sight;
 use crate::workers::verification::verify_now;
@@ -83,10 +82,7 @@ pub async fn verify_chunk(
         .run(move |app| {
             let _place = place;
             let (vault, now) = (&app.opened.vault, app.clock.now());
-            if !sight.is_everything() {
-                find_seen_chunk(vault, &sight, &called, session.as_ref(), now)?;
-            }
-            verify_one(vault, &called, session.as_ref(), now)
+            verify_one(vault, &sight, &called, session.as_ref(), now)
         })
         .await?;
     let checks = ["record", "decryption", "length", "hash"];

@@ -52,32 +52,75 @@ pub struct UploadedRow {
     pub chunk: ChunkId,
     /// How long it is.
     pub length: u32,
-    /// When it came.
+    /// What is known of it, of all senders together.
+    pub note: UploadNote,
+    /// The same of those who sent it with credentials, the latest [`SENDERS_MAX`], by what these are called. None of
+    /// them learns what another said, or that there was one.
+    pub senders: Vec<(String, UploadNote)>,
+}
+
+/// What is known of the uploads of a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadNote {
+    /// When it came first.
     pub at: Timestamp,
     /// Until when it is kept; without it until a client deletes it.
     pub until: Option<Timestamp>,
-    /// What the caller said of it, as a JSON object; may be empty.
+    /// What was said of it, as a JSON object; may be empty.
     pub metadata: String,
-    /// What the credentials are called of those who sent it, the latest [`SENDERS_MAX`].
-    pub senders: Vec<String>,
 }
 
 /// Senders of a chunk that are kept in mind. An earlier one sends it again where it relies on it.
 pub const SENDERS_MAX: usize = 16;
 
-impl UploadedRow {
-    /// Notes who sent it.
-    pub fn sent_by(&mut self, sender: Option<&String>) {
-        let Some(sender) = sender.filter(|sender| !self.senders.contains(sender)) else { return };
-        if self.senders.len() == SENDERS_MAX {
-            self.senders.remove(0);
-        }
-        self.senders.push(sender.clone());
-    }
-
+impl UploadNote {
     /// Whether it still keeps its chunk.
     pub fn counts(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
+    }
+
+    /// Notes that it was sent once more. An upload that stays until a client deletes it is not ended by the clock, and
+    /// keeps the metadata that it has.
+    pub fn sent_again(&mut self, note: &Self) {
+        let Some(old) = self.until else { return };
+        self.until = note.until.map(|until| old.max(until));
+        if !note.metadata.is_empty() {
+            self.metadata.clone_from(&note.metadata);
+        }
+    }
+
+    fn write(&self, to: &mut Writer) {
+        to.i64(self.at.as_micros());
+        to.option(self.until, |to, until| {
+            to.i64(until.as_micros());
+        });
+        to.text(&self.metadata);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        Ok(Self {
+            at: time(from)?,
+            until: from.option("an end", time)?,
+            metadata: from.text("metadata")?.to_owned(),
+        })
+    }
+}
+
+impl UploadedRow {
+    /// Notes who sent it, and what was said with it.
+    pub fn sent_by(&mut self, sender: &str, note: &UploadNote) {
+        if let Some((_, known)) = self.senders.iter_mut().find(|(known, _)| known == sender) {
+            return known.sent_again(note);
+        }
+        if self.senders.len() == SENDERS_MAX {
+            self.senders.remove(0);
+        }
+        self.senders.push((sender.to_owned(), note.clone()));
+    }
+
+    /// What is known of the uploads by one sender.
+    pub fn note_of(&self, sender: &str) -> Option<&UploadNote> {
+        self.senders.iter().find(|(known, _)| known == sender).map(|(_, note)| note)
     }
 
     /// The key of its row.
@@ -98,13 +141,10 @@ impl UploadedRow {
     /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
-        to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
-        to.option(self.until, |to, until| {
-            to.i64(until.as_micros());
-        });
-        to.text(&self.metadata);
-        for sender in &self.senders {
-            to.text(sender);
+        to.raw(self.chunk.as_bytes()).u32(self.length);
+        self.note.write(&mut to);
+        for (sender, note) in &self.senders {
+            note.write(to.text(sender));
         }
         to.finish()
     }
@@ -115,13 +155,11 @@ impl UploadedRow {
             Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
-                at: time(from)?,
-                until: from.option("an end", time)?,
-                metadata: from.text("metadata")?.to_owned(),
+                note: UploadNote::read(from)?,
                 senders: {
                     let mut senders = Vec::new();
                     while !from.is_empty() {
-                        senders.push(from.text("a sender")?.to_owned());
+                        senders.push((from.text("a sender")?.to_owned(), UploadNote::read(from)?));
                     }
                     senders
                 },

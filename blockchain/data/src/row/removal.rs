@@ -7,7 +7,7 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Cipher;
-use lucid_store::registry::data_chain::key::{BY_REMOVAL, HOLD, TOMBSTONE, UNCHAINED};
+use lucid_store::registry::data_chain::key::{BY_REMOVAL, HOLD, RETENTION, TOMBSTONE, UNCHAINED};
 
 use super::{SessionName, ordered};
 
@@ -105,6 +105,11 @@ impl SessionName {
         self.key(HOLD)
     }
 
+    /// The key of until when it is kept.
+    pub fn retention_key(&self) -> Vec<u8> {
+        self.key(RETENTION)
+    }
+
     /// The key that puts removed sessions in the order of their removal.
     pub fn by_removal_key(&self, removed_at: Timestamp) -> Vec<u8> {
         [[BY_REMOVAL].as_slice(), &ordered(removed_at), &self.0].concat()
@@ -144,4 +149,26 @@ pub fn hold(
 ) -> Result<Option<HoldRow>, StoreError> {
     let key = name.hold_key();
     index.get(&key)?.map(|value| HoldRow::open(cipher, &key, value)).transpose()
+}
+
+/// Until when a session is kept, if anybody said that.
+pub fn retention(
+    index: &dyn Index,
+    cipher: &Cipher,
+    name: &SessionName,
+) -> Result<Option<Timestamp>, StoreError> {
+    let key = name.retention_key();
+    index.get(&key)?.map(|value| open_retention(cipher, &key, value)).transpose()
+}
+
+/// Opens the value of such a row.
+pub(crate) fn open_retention(
+    cipher: &Cipher,
+    key: &[u8],
+    value: Vec<u8>,
+) -> Result<Timestamp, StoreError> {
+    let bytes = cipher.decrypt_value(key, value)?;
+    let mut from = Reader::new(&bytes);
+    let until = from.time("a time").and_then(|until| from.finish().map(|()| until));
+    until.map_err(|fault| StoreError::Index(format!("a retention's row: {fault}")))
 }

@@ -187,7 +187,8 @@ fn what_is_anothers_can_be_neither_seen_nor_taken() {
     let counted = bob.post("/api/v1/query/sessions", &json!({ "limit": 1, "total": true }));
     assert_eq!((counted.0, &counted.1["total"]), (200, &json!(1)));
     // Of a session that is not seen, what is told of one that there is not.
-    for path in ["", "/data", "/manifest", "/anchor", "/chunks", "/files", "/proof", "/tar"] {
+    for path in ["", "/data", "/manifest", "/anchor", "/chunks", "/files", "/proof", "/archive.tar"]
+    {
         let strange = bob.get(&format!("{sessions}/ann-1{path}"));
         let absent = bob.get(&format!("{sessions}/bob-none{path}"));
         assert_eq!(strange.0, absent.0, "{path}: {strange:?} {absent:?}");
@@ -247,7 +248,17 @@ fn what_is_anothers_can_be_neither_seen_nor_taken() {
     let auditor = caller(&service, "auditor");
     assert_eq!(auditor.get(&format!("{sessions}/ann-1/proof")).0, 200);
     assert_eq!(auditor.post("/api/v1/verify/session/ann-1", &json!({})).0, 200);
-    assert_eq!(auditor.get(&format!("{sessions}/ann-1/data")).0, 403);
+    assert_eq!(auditor.get(&format!("{sessions}/ann-1/proof?chunk=0")).0, 200);
+    for content in [
+        "data",
+        "proof?range=1-2",
+        "proof?path=a",
+        "proof?from=2020-01-01T00:00:00Z&to=2030-01-01T00:00:00Z",
+    ] {
+        let refused = auditor.get(&format!("{sessions}/ann-1/{content}"));
+        assert_eq!(refused.0, 403, "{content}: {refused:?}");
+    }
+    assert_eq!(ann.get(&format!("{sessions}/ann-1/proof?range=1-2")).0, 200);
     assert_eq!(auditor.get(&format!("{sessions}/bob-1/proof")).0, 404);
     // By JWT the same.
     let claims = r#"{"sub":"bob","role":"read","sessions":["bob-*"],"exp":4102444800}"#;
@@ -255,6 +266,89 @@ fn what_is_anothers_can_be_neither_seen_nor_taken() {
     assert_eq!(ids(&by_jwt, sessions, "items", "session_id"), set(&["bob-1", "bob-2", "bob-9"]));
     let none = jwt(HS256, r#"{"sub":"bob","role":"read","sessions":[],"exp":4102444800}"#, SECRET);
     assert_eq!(As(&service, none).get(sessions).0, 401);
+}
+
+/// What somebody else said of the same bytes, by the same name, or did with them.
+#[test]
+fn what_others_said_of_the_same_bytes_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = [("ann", "write", "prefix:ann-"), ("bob", "write", "prefix:bob-")];
+    let service = guarded(folder.path(), &more);
+    let admin = caller(&service, "admin");
+    let (ann, bob) = (caller(&service, "ann"), caller(&service, "bob"));
+    let bytes = b"hi";
+    let of = |word: &str| json!({ "data": "aGk=", "metadata": { "patient": word } });
+    for (who, word) in [(&admin, "of admin"), (&ann, "of ann")] {
+        assert_eq!(who.post("/api/v1/chunks", &of(word)).0, 201);
+    }
+    let noted = |who: &As<'_>| who.get(&format!("/api/v1/chunks/{}/metadata", id(bytes)));
+    assert_eq!(noted(&bob).0, 404);
+    let sent = bob.post("/api/v1/chunks", &json!({ "data": "aGk=" }));
+    assert_eq!(sent.0, 201, "{sent:?}");
+    let (status, told) = noted(&bob);
+    assert!(status == 200 && !told.to_string().contains("of a"), "{told}");
+    assert_eq!(told["created_at"], sent.1["created_at"], "{told} {sent:?}");
+    assert_eq!(noted(&ann).1["metadata"]["patient"], "of ann");
+    assert_eq!(noted(&admin).1["metadata"]["patient"], "of admin");
+    assert_eq!(bob.post("/api/v1/chunks", &of("of bob")).0, 200);
+    // A restart that builds the index anew says the same.
+    service.stop();
+    std::fs::remove_dir_all(folder.path().join("data/index")).unwrap();
+    let service = guarded(folder.path(), &more);
+    let (ann, bob) = (caller(&service, "ann"), caller(&service, "bob"));
+    let noted = |who: &As<'_>| who.get(&format!("/api/v1/chunks/{}/metadata", id(bytes))).1;
+    assert_eq!(noted(&bob), told);
+    assert_eq!(noted(&ann)["metadata"]["patient"], "of ann");
+    // A name that another uses, too, is no reason to refuse, and says nothing of theirs.
+    for (who, session) in [(&ann, "ann-1"), (&bob, "bob-1")] {
+        let named = json!({ "session_id": session, "chunk_id": "report.pdf", "data": "eA==" });
+        assert_eq!(who.post("/api/v1/chunks", &named).0, 201);
+    }
+    assert_eq!(bob.post("/api/v1/verify/chunk/report.pdf", &json!({})).0, 200);
+    let build = json!({ "chunk_ids": ["report.pdf"] });
+    let first = ann.post("/api/v1/merkle/build", &build);
+    let second = bob.post("/api/v1/merkle/build", &build);
+    assert_eq!((first.0, second.0), (200, 200), "{first:?} {second:?}");
+    assert_eq!(first.1["root_hash"], second.1["root_hash"]);
+    assert_ne!(first.1["created_at"], second.1["created_at"], "when another built it is not told");
+}
+
+/// A page says that there is another one only where something follows that its caller sees.
+#[test]
+fn cursors_do_not_count_what_is_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = [("bob", "read", "prefix:bob-"), ("bob-rm", "admin", "prefix:bob-")];
+    let service = guarded(folder.path(), &more);
+    let (admin, bob) = (caller(&service, "admin"), caller(&service, "bob"));
+    let begin = |session: &str, minute: u32| {
+        let started_at = format!("2026-01-01T00:{minute:02}:00Z");
+        let wanted = json!({ "session_id": session, "user_id": "ann", "started_at": started_at });
+        assert_eq!(admin.post("/api/v1/sessions", &wanted).0, 201);
+    };
+    for (minute, session) in (0..).zip(["ann-1", "bob-1", "ann-2", "bob-2", "ann-3", "ann-4"]) {
+        begin(session, minute);
+    }
+    let pages = |path: &str, items: &str, key: &str| {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = bob.get(&format!("{path}?limit=1{cursor}"));
+            assert_eq!(page.0, 200, "{page:?}");
+            found.push(page.1[items].as_array().unwrap().len());
+            let Some(next) = page.1[key].as_str() else { return found };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    assert_eq!(pages("/api/v1/data/sessions", "items", "next_cursor"), [1, 1]);
+    let asked = json!({ "limit": 1 });
+    for _ in 0..2 {
+        assert_eq!(bob.post("/api/v1/query/sessions", &asked).1["cached"], false);
+    }
+    assert_eq!(admin.post("/api/v1/query/sessions", &asked).1["cached"], false);
+    for session in ["ann-1", "bob-1", "ann-2", "bob-2", "ann-3", "ann-4"] {
+        assert_eq!(admin.ask("DELETE", &format!("/api/v1/sessions/{session}"), "", vec![]).0, 200);
+    }
+    // The last one is empty: nobody looked whether there is more.
+    assert_eq!(pages("/api/v1/tombstones", "items", "next_cursor"), [1, 1, 0]);
 }
 
 /// A seized recorder tells nothing and destroys nothing.

@@ -18,6 +18,7 @@ use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::count_sessions::count_sessions;
 use lucid_data_chain::ops::sessions::create_session::{NewSession, create_session};
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::row::scrub_key;
 use lucid_data_chain::workers::anchoring::{Anchoring, deliver};
 use lucid_data_chain::workers::{maintenance, scrub, start};
@@ -173,7 +174,8 @@ async fn a_worker_goes_on_after_a_fault_in_the_code_and_one_that_cannot_is_named
 fn seal(app: &App) {
     let Opened { vault, locks, key, .. } = &app.opened;
     let session = NewSession {
-        begun_by: None,
+        sight: Sight::everything(),
+        retain_until: None,
         id: Some("s".parse().unwrap()),
         user: String::new(),
         layout: Layout::Raw,

@@ -1,4 +1,4 @@
-//! JWTs (RFC 7519), which somebody else signs: by HS256 with a secret that is shared, or by EdDSA.
+//! JWTs (RFC 7519), which another party signs: by HS256 with a secret that is shared, or by EdDSA.
 //!
 //! A key has one algorithm, and a token that names another one is refused before anything is checked, so `none` is
 //! never an algorithm. The library takes tokens apart and compares signatures through ring; times are held against
@@ -79,9 +79,16 @@ struct Claims {
     exp: serde_json::Number,
     nbf: Option<serde_json::Number>,
     /// Ids of sessions; one that ends in `*` is the beginning of ids.
+    #[serde(default, deserialize_with = "said")]
     sessions: Option<Vec<String>>,
     /// Whose sessions.
+    #[serde(default, deserialize_with = "said")]
     users: Option<Vec<String>>,
+}
+
+/// A claim that is there, as it must be: one that is `null` would narrow to nothing and be taken for none.
+fn said<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(from).map(Some)
 }
 
 /// One role, or several.

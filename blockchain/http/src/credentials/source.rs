@@ -1,6 +1,6 @@
 //! Where credentials come from.
 
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// The secret as it is now; the end of a file's last line is none of it.
+    /// The secret as it is now, without the end of a file's last line.
     pub fn read(&self) -> io::Result<Secret> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
@@ -75,8 +75,13 @@ impl AccessConfig {
     /// Whether any of it asks for credentials as things stand.
     pub fn asks(&self) -> bool {
         let named = self.tokens.is_some() || self.jwt_secret.is_some();
-        named || self.jwt_public_key.is_some() || self.kept.iter().any(|path| path.exists())
+        named || self.jwt_public_key.is_some() || self.kept.iter().any(|path| !is_absent(path))
     }
+}
+
+/// Whether there surely is nothing. What cannot be looked at, or points to nowhere, is something.
+fn is_absent(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// One place where credentials are.
@@ -102,7 +107,7 @@ impl Source {
     pub(super) fn read(&self) -> Result<Found, String> {
         match self {
             Self::List(path) => list("LUCID_TOKENS_FILE", path).map(Found::Tokens),
-            Self::KeptList(path) if !path.exists() => Ok(Found::Nothing),
+            Self::KeptList(path) if is_absent(path) => Ok(Found::Nothing),
             Self::KeptList(path) => list("tokens", path).map(Found::Tokens),
             Self::JwtSecret(source) => {
                 let name = match source {

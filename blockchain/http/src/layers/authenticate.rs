@@ -66,6 +66,10 @@ pub(crate) async fn authenticate(
 ) -> Response {
     match admission.caller(&request) {
         Ok(caller) => {
+            if let Some(name) = caller.name() {
+                // In each line of the log that is about this request.
+                tracing::Span::current().record("caller", name);
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -103,7 +107,8 @@ fn unasked() -> Reply<()> {
 }
 
 impl Wanted {
-    fn check(self, caller: &Caller) -> Reply<()> {
+    /// Refuses a caller that may not: 403, with the roles that may.
+    pub fn check(self, caller: &Caller) -> Reply<()> {
         let roles = self.access.roles();
         if !caller.has_any(roles) {
             let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
@@ -121,7 +126,7 @@ impl Wanted {
     }
 }
 
-/// 403 for somebody who is known (RFC 6750, 3.1).
+/// 403 for a caller that is known (RFC 6750, 3.1).
 fn forbidden(detail: String) -> Refusal {
     let challenge = "Bearer realm=\"lucid\", error=\"insufficient_scope\"";
     Refusal::new(ErrorCode::Forbidden, detail)

@@ -44,7 +44,7 @@ pub(crate) async fn observe(
     let id = request_id(request.headers());
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", request.id = %id);
+    let span = tracing::info_span!("request", request.id = %id, caller = tracing::field::Empty);
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let started = Instant::now();

@@ -112,6 +112,35 @@ fn a_list_that_may_be_there_asks_from_when_it_is_and_goes_on_when_it_is_gone() {
 }
 
 #[test]
+fn what_cannot_be_looked_at_is_not_taken_for_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &path).unwrap();
+    let config = AccessConfig { kept: vec![path.clone()], ..AccessConfig::default() };
+    assert!(config.asks());
+    let [fault] = &config.faults()[..] else { panic!("one is wanted: {:?}", config.faults()) };
+    assert!(fault.contains(path.to_str().unwrap()), "{fault}");
+}
+
+#[test]
+fn two_lists_have_no_two_tokens_of_one_id() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [first, second] = folders.each_ref().map(|folder| list(folder.path()));
+    let config =
+        AccessConfig { tokens: Some(first), kept: vec![second.clone()], ..AccessConfig::default() };
+    // The same token twice is one.
+    assert!(who(&open(&config), token("read").expose()).is_ok());
+    let other = Token::new(&[9; 32]).hash();
+    write(&second, &format!("read admin {other}\n"));
+    let why = Credentials::open(&config, Arc::new(|| NOW)).map(drop).unwrap_err();
+    assert!(why.contains("two lists have a token read"), "{why}");
+    for reserved in ["local", "peer"] {
+        write(&second, &format!("{reserved} admin {other}\n"));
+        assert!(config.faults()[0].contains("line 1"), "{:?}", config.faults());
+    }
+}
+
+#[test]
 fn a_token_expires_by_the_clock_that_the_service_has() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("list");
@@ -168,6 +197,8 @@ fn a_jwt_counts_by_the_key_of_its_algorithm_alone() {
         (r#","exp":null"#, ""),
         (r#","exp":1795824001,"nbf":1795824000.5"#, "not count yet"),
         (r#","exp":1795824001,"sessions":[]"#, "narrowed to nothing"),
+        (r#","exp":1795824001,"sessions":null"#, "claims"),
+        (r#","exp":1795824001,"users":null"#, "claims"),
         (r#","exp":1795824001,"sessions":["a b"]"#, "sessions"),
         (r#","exp":1795824001,"sessions":["*"]"#, "sessions"),
         (r#","exp":1795824001,"sessions":"a""#, "claims"),

@@ -108,6 +108,8 @@ impl Child {
         interrupt::leave();
         let mut command = Command::new(program);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What lets this program in is not for the one that it records.
+        command.env_remove(crate::showing::TOKEN);
         let mut child =
             command.spawn().with_context(|| format!("{program:?} cannot be executed"))?;
         *held = Life::Running(Pid::from_child(&child));

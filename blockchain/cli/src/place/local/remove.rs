@@ -3,13 +3,16 @@
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
 use lucid_data_chain::anchoring::EngineError;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::proofs::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::sessions::get_session::get_session;
-use lucid_data_chain::ops::sessions::hold_session::{hold_session, release_session};
+use lucid_data_chain::ops::sessions::hold_session::{
+    hold_session, release_session, retain_session,
+};
 use lucid_data_chain::ops::sessions::list_tombstones::list_tombstones;
-use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::sessions::remove_session::{remove_in_its_time, remove_session};
 use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::{Opened, reply};
 
@@ -20,7 +23,18 @@ use crate::place::RemoveSessions;
 impl RemoveSessions for Local {
     fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
         let Opened { vault, locks, key, .. } = &self.data;
-        let row = remove_session(vault, locks, key, self.clock.now(), id, reason)?;
+        let now = self.clock.now();
+        let row = match remove_session(vault, locks, key, (now, None), id, reason) {
+            // Only the chain says that its time has come.
+            Err(OpError::Retained { until, .. }) if until <= now => {
+                let chain = self.chain(true)?;
+                let engine = Embedded { chain: &chain, clock: &self.clock };
+                let row = remove_in_its_time(vault, locks, key, Some(&engine), now, id, reason);
+                chain.close()?;
+                row?
+            }
+            row => row?,
+        };
         Ok(reply::tombstone(&row))
     }
 
@@ -70,6 +84,12 @@ impl RemoveSessions for Local {
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
         let Opened { vault, locks, key, .. } = &self.data;
         let row = hold_session(vault, locks, self.clock.now(), id, reason)?;
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
+    }
+
+    fn retain(&self, id: &SessionId, until: Timestamp) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = retain_session(vault, locks, id, until)?;
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 

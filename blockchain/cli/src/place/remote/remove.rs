@@ -3,9 +3,10 @@
 use anyhow::Context as _;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::PageQuery;
-use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
+use lucid_api::v1::removal::{HoldSession, RemoveQuery, RetainSession, Tombstone};
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
 
 use super::Remote;
 use crate::place::RemoveSessions;
@@ -50,6 +51,11 @@ impl RemoveSessions for Remote {
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
         Ok(self.client.hold_session(id.as_str(), &HoldSession { reason: reason.to_owned() })?)
+    }
+
+    fn retain(&self, id: &SessionId, until: Timestamp) -> anyhow::Result<Session> {
+        let retain = RetainSession { retain_until: until.to_string() };
+        Ok(self.client.retain_session(id.as_str(), &retain)?)
     }
 
     fn release(&self, id: &SessionId) -> anyhow::Result<Session> {

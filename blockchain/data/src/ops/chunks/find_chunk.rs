@@ -14,7 +14,9 @@ use crate::ops::chunks::put_chunk::upload_at;
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::sight::Sight;
 use crate::ops::{Clash, OpError};
-use crate::row::{self, Alias, PlacedRow, Referred, SessionName, SessionRow, UploadedRow};
+use crate::row::{
+    self, Alias, PlacedRow, Referred, SessionName, SessionRow, UploadNote, UploadedRow,
+};
 
 /// A chunk, or the chunks that one upload was cut into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +79,11 @@ impl FoundChunk {
         }
     }
 
-    pub(super) fn uploaded(called: String, row: UploadedRow) -> Self {
+    pub(super) fn uploaded(called: String, row: &UploadedRow, note: &UploadNote) -> Self {
         Self {
-            at: Some(row.at),
-            until: row.until,
-            metadata: row.metadata,
+            at: Some(note.at),
+            until: note.until,
+            metadata: note.metadata.clone(),
             ..Self::plain(called, (&row.chunk).into(), row.length)
         }
     }
@@ -112,11 +114,12 @@ pub fn find_chunk(
     }
     if let Some(id) = id {
         let name = cipher.chunk_name(&id);
-        let upload = UploadedRow::find(vault_index, cipher, &name)?.filter(|row| row.counts(now));
-        if let Some(upload) = upload
+        let upload =
+            UploadedRow::find(vault_index, cipher, &name)?.filter(|row| row.note.counts(now));
+        if let Some(row) = upload
             && vault.placement(&id)?.is_some()
         {
-            return Ok(FoundChunk::uploaded(called.to_owned(), upload));
+            return Ok(FoundChunk::uploaded(called.to_owned(), &row, &row.note));
         }
     }
     let places = Alias::list(vault_index, cipher, called, 2)?;
@@ -151,13 +154,11 @@ pub fn find_seen_chunk(
     let absent = || OpError::NoChunk(called.to_owned());
     if let Ok(id) = called.parse::<ChunkId>() {
         let upload = UploadedRow::find(index, cipher, &cipher.chunk_name(&id))?;
-        let is_sent = |row: &UploadedRow| {
-            row.counts(now) && row.senders.iter().any(|sender| sender == caller)
-        };
-        if let Some(upload) = upload.filter(is_sent)
+        if let Some(row) = &upload
+            && let Some(note) = row.note_of(caller).filter(|note| note.counts(now))
             && vault.placement(&id)?.is_some()
         {
-            return Ok(FoundChunk::uploaded(called.to_owned(), upload));
+            return Ok(FoundChunk::uploaded(called.to_owned(), row, note));
         }
         let session = sight.session_of(index, cipher, &id)?.ok_or_else(absent)?;
         return find_chunk(vault, called, Some(&session.id), now);

@@ -123,13 +123,13 @@ pub fn all_chunks(
         from = [last.as_slice(), &[0]].concat();
         for (key, value) in rows {
             let row = UploadedRow::open(cipher, &key, value)?;
-            if !row.counts(now) {
+            if !row.note.counts(now) {
                 continue;
             }
             match skip.checked_sub(1) {
                 Some(left) => skip = left,
                 None if chunks.len() < limit => {
-                    chunks.push(FoundChunk::uploaded(row.chunk.to_string(), row));
+                    chunks.push(FoundChunk::uploaded(row.chunk.to_string(), &row, &row.note));
                 }
                 None => break,
             }

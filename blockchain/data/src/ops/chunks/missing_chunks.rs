@@ -1,5 +1,7 @@
 //! Says which chunks would have to be sent. Advice: the op that takes references decides.
 
+use std::collections::HashMap;
+
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_store::crypt::ChunkKey;
@@ -56,12 +58,17 @@ fn missing(
     key_of: impl Fn(&ChunkId) -> Result<Option<ChunkKey>, OpError>,
 ) -> Result<Vec<ChunkId>, OpError> {
     let encrypted = vault.cipher().is_encrypted();
-    let mut missing = Vec::new();
+    let (mut missing, mut known) = (Vec::new(), HashMap::new());
     for id in ids {
-        let is_there = match key_of(id)? {
-            Some(key) => vault.knows(key, encrypted)?,
-            None => false,
+        // One that is named again is not looked for again: that may take long.
+        let is_there = match known.get(id) {
+            Some(is_there) => *is_there,
+            None => match key_of(id)? {
+                Some(key) => vault.knows(key, encrypted)?,
+                None => false,
+            },
         };
+        known.insert(id, is_there);
         if !is_there {
             missing.push(*id);
         }

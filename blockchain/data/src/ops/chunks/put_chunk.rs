@@ -234,7 +234,8 @@ fn begin(
         started_at: now,
         one_shot: false,
         own_copies: bounds.own_copies,
-        begun_by: wanted.sight.caller().map(str::to_owned),
+        sight: wanted.sight.clone(),
+        retain_until: None,
     };
     match create_session(vault, locks, session) {
         // Another caller began it a moment ago, and differently.
@@ -288,12 +289,11 @@ fn keep(
     for name in &submission.requires {
         let known = UploadedRow::find(&look, vault.cipher(), name)?;
         // What only others sent is not there for this caller.
-        let is_sent = |known: &UploadedRow| match wanted.sight.caller() {
-            Some(caller) => known.senders.iter().any(|sender| sender == caller),
-            None => true,
-        };
-        let known = known.filter(|known| known.until.is_none() && is_sent(known));
-        at = known.map(|known| known.at);
+        let noted = known.as_ref().and_then(|known| match wanted.sight.caller() {
+            Some(caller) => known.note_of(caller),
+            None => Some(&known.note),
+        });
+        at = noted.filter(|noted| noted.until.is_none()).map(|noted| noted.at);
         if at.is_none() {
             break;
         }
@@ -377,6 +377,10 @@ fn place(
     let (look, cipher) = (vault.look(), vault.cipher());
     let name = SessionName::of(cipher, id);
     let session = open_for_writing(&look, cipher, id)?;
+    // Another caller may have begun it since it was looked for.
+    if !wanted.sight.sees(&session) {
+        return Err(OpError::NoSession(id.clone()));
+    }
     if session.tail_bytes > 0 || session.layout != Layout::Raw {
         return Err(OpError::Conflict(
             Clash::WrongLayout,

@@ -140,17 +140,21 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
         lasting: wanted.filter.status.is_none(),
     };
     let (mut skipped, mut examined, mut bytes) = (0, 0, 0);
-    let mut last: Option<Place> = None;
+    // The last place that was looked at, and the last one whose document is on the page.
+    let (mut last, mut shown): (Option<Place>, Option<Place>) = (None, None);
+    let hides = !wanted.sight.has_all_sessions();
     while let Some(place) = walk.next()? {
         let is_full = page.documents.len() == wanted.limit || bytes >= wanted.bytes_max;
         let is_worn = !by_order && examined == EXAMINED_MAX;
-        if is_full || is_worn {
+        if (is_full && !hides) || is_worn {
             page.complete = is_full;
             page.next = last.map(|last| wanted.cursor(offset - skipped, &last.bytes()));
             return Ok(page);
         }
-        let before = last;
-        last = Some(place);
+        let before = if hides { shown } else { last };
+        if !is_full {
+            last = Some(place);
+        }
         examined += 1;
         if by_order && skipped < offset {
             skipped += 1;
@@ -159,6 +163,11 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
         let Some(listed) = place.listed(vault, wanted.kind)? else { continue };
         if !wanted.takes(&listed) {
             continue;
+        }
+        if is_full {
+            // One more that the caller sees: that there are others it is not told.
+            page.next = last.map(|last| wanted.cursor(0, &last.bytes()));
+            return Ok(page);
         }
         if skipped < offset {
             skipped += 1;
@@ -183,6 +192,7 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
             Listed::Session(session) => session.sealed.is_some(),
         };
         page.documents.push(found);
+        shown = Some(place);
     }
     Ok(page)
 }

@@ -12,7 +12,8 @@ use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Tree};
-use crate::ops::chunks::find_chunk::find_chunk;
+use crate::ops::chunks::find_chunk::find_seen_chunk;
+use crate::ops::sight::Sight;
 use crate::ops::{OpError, fact_records};
 use crate::row::{self, SessionName, SessionRow, TreeRow};
 
@@ -37,6 +38,7 @@ pub struct BuiltTree {
 /// Builds the tree over chunks in this order: by their ids, or by what a session calls them.
 pub fn build_tree(
     vault: &Vault,
+    sight: &Sight,
     now: Timestamp,
     session: Option<&SessionId>,
     chunks: &[String],
@@ -52,7 +54,7 @@ pub fn build_tree(
             row::session(vault.index(), vault.cipher(), &name)?
         }
     };
-    let found = find_all(vault, now, row.as_ref(), chunks)?;
+    let found = find_all(vault, sight, now, row.as_ref(), chunks)?;
     let key = session.map_or_else(|| SessionKey::from(blake3::hash(b"")), session_key);
     let secret = row.as_ref().and_then(|row| row.secret.as_ref());
     let (mut leaves, mut offset) = (Vec::with_capacity(found.len()), 0);
@@ -66,12 +68,17 @@ pub fn build_tree(
     if let Some(known) = &known
         && known.leaves(vault.index(), vault.cipher(), &root)?.as_ref() == Some(&leaves)
     {
-        return Ok(BuiltTree { root, session: known.session.clone(), at: known.at, leaves });
+        // Who built it before, and when, is told to those who see everything.
+        let (session, at) = match sight.is_everything() {
+            true => (known.session.clone(), known.at),
+            false => (session.cloned(), now),
+        };
+        return Ok(BuiltTree { root, session, at, leaves });
     }
     // One that lost leaves gets them back.
     let parts = Tree::parts(root, session, now, &leaves).into_iter().map(Fact::Tree);
     vault.commit(Submission { facts: fact_records(vault, parts)?, ..Submission::default() })?;
-    let (session, at) = match known {
+    let (session, at) = match known.filter(|_| sight.is_everything()) {
         Some(known) => (known.session, known.at),
         None => (session.cloned(), now),
     };
@@ -88,6 +95,7 @@ fn check_height(leaves: usize) -> Result<(), OpError> {
 /// Every chunk with its length; those that are not there are listed.
 fn find_all(
     vault: &Vault,
+    sight: &Sight,
     now: Timestamp,
     session: Option<&SessionRow>,
     chunks: &[String],
@@ -95,9 +103,11 @@ fn find_all(
     let (mut found, mut unknown) = (Vec::with_capacity(chunks.len()), Vec::new());
     for called in chunks {
         let within = session.map(|session| &session.id);
-        let outcome = match find_chunk(vault, called, within, now) {
+        let outcome = match find_seen_chunk(vault, sight, called, within, now) {
             // A session may be told of chunks that others keep.
-            Err(OpError::NoChunk(_)) if within.is_some() => find_chunk(vault, called, None, now),
+            Err(OpError::NoChunk(_)) if within.is_some() => {
+                find_seen_chunk(vault, sight, called, None, now)
+            }
             outcome => outcome,
         };
         match outcome {

@@ -8,18 +8,20 @@ use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Verified};
 use crate::ops::OpError;
-use crate::ops::chunks::find_chunk::{find_chunk, read_found};
+use crate::ops::chunks::find_chunk::{find_seen_chunk, read_found};
+use crate::ops::sight::Sight;
 use crate::row::NoteBounds;
 
 /// Reads a chunk, which holds it against its hash, and remembers the outcome. Damage is an outcome; a
 /// chunk that is not there, or cannot be read for another reason, is an error.
 pub fn verify_chunk(
     vault: &Vault,
+    sight: &Sight,
     called: &str,
     session: Option<&SessionId>,
     now: Timestamp,
 ) -> Result<Verified, OpError> {
-    let found = find_chunk(vault, called, session, now)?;
+    let found = find_seen_chunk(vault, sight, called, session, now)?;
     let reason = match read_found(vault, &found) {
         Ok(_) => String::new(),
         Err(OpError::Store(lucid_store::StoreError::Damaged(damage))) => damage.to_string(),

@@ -46,6 +46,8 @@ pub fn add_foreign_references(
     start_index: u64,
     chunks: Vec<(ChunkId, u32)>,
 ) -> Result<Added, OpError> {
+    // In front of looking for each: they may be too many.
+    check(&chunks)?;
     refuse_unseen(vault, sight, id, &chunks)?;
     let mut pending = false;
     for (chunk, _) in &chunks {

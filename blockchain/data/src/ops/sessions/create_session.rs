@@ -7,18 +7,19 @@ use lucid_core::limits::{METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, USER_ID
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_store::Damage;
-use lucid_store::codec::Packer;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::{Owner, random};
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
-use crate::fact::{Fact, Started};
+use crate::fact::{Fact, Retained, Started};
 use crate::opened::SessionLocks;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::{find_session, get_session};
+use crate::ops::sessions::hold_session::retain_at_least;
 use crate::ops::sessions::remove_session::refuse_held;
-use crate::ops::{Clash, OpError};
+use crate::ops::sight::Sight;
+use crate::ops::{Clash, OpError, fact_records};
 use crate::row::{SessionName, SessionRow};
 
 /// What a session is to be.
@@ -42,8 +43,10 @@ pub struct NewSession {
     pub one_shot: bool,
     /// Whether it keeps copies of its own of all its chunks, shared with no other session.
     pub own_copies: bool,
-    /// What the credentials are called of who begins it, where any were asked for.
-    pub begun_by: Option<String>,
+    /// Who begins it: what is not seen is neither told nor begun anew.
+    pub sight: Sight,
+    /// Until when it is kept, from its beginning on.
+    pub retain_until: Option<Timestamp>,
 }
 
 /// What came of it.
@@ -74,10 +77,14 @@ pub fn create_session(
         Some(id) => id,
         None => fresh_id(request.started_at)?,
     };
-    let _held = locks.hold(&id);
+    let held = locks.hold(&id);
     let created = look_again(|| begin(vault, &id, &request))?;
-    if matches!(created, Created::Began(_)) {
-        locks.forget_clock(&id);
+    drop(held);
+    match (&created, request.retain_until) {
+        (Created::Began(_), _) => locks.forget_clock(&id),
+        // Who says the same once more may have been cut off in between.
+        (Created::Existed(_), Some(until)) => retain_at_least(vault, locks, &id, until)?,
+        (Created::Existed(_), None) => {}
     }
     Ok(created)
 }
@@ -86,8 +93,10 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
     let look = vault.look();
     let name = SessionName::of(vault.cipher(), id);
     let existing = match find_session(&look, vault.cipher(), id) {
+        Ok(existing) if !request.sight.sees(&existing) => return Err(taken(id)),
         Ok(existing) => Some(existing),
         Err(OpError::NoSession(_)) => None,
+        Err(OpError::Removed(_)) if !request.sight.sees_removed(id) => return Err(taken(id)),
         Err(error) => return Err(error),
     };
     if let Some(existing) = existing {
@@ -135,12 +144,21 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
             true => Owner::new(vault.cipher().index_name(format!("copies of {id}").as_bytes())),
             false => Owner::SHARED,
         },
-        begun_by: request.begun_by.clone(),
+        begun_by: request.sight.caller().map(str::to_owned),
     });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    let (facts, rests_on) = (vec![fact], look.seen());
+    let retained = request.retain_until.map(|until| {
+        let session = id.clone();
+        Fact::Retained(Retained { session, until })
+    });
+    let facts = fact_records(vault, [fact].into_iter().chain(retained))?;
+    let rests_on = look.seen();
     vault.commit(Submission { facts, rests_on, ..Submission::default() })?;
     get_session(vault, id).map(Created::Began)
+}
+
+/// What a caller is told that does not see a session.
+fn taken(id: &SessionId) -> OpError {
+    OpError::Conflict(Clash::Exists, format!("{id} is taken: choose another id"))
 }
 
 /// Refuses to begin an archive anew that may have been sealed, in a place of the log that cannot be read.

@@ -2,6 +2,7 @@
 
 use lucid_core::claim::Claim as _;
 use lucid_core::limits::REASON_BYTES_MAX;
+use lucid_core::retention::RetentionRun;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
@@ -12,27 +13,31 @@ use lucid_store::crypt::Cipher;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
+use crate::anchoring::AnchorEngine;
 use crate::fact::{Fact, Removed};
 use crate::opened::SessionLocks;
 use crate::ops::OpError;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::find_session;
+use crate::ops::upkeep::count_age::{ask_the_chain, is_step};
+use crate::ops::upkeep::expire_sessions::last_anchored;
 use crate::row::{self, SessionName, TombstoneRow};
 
-/// Removes a session, sealed or not, unless it is held. Its id is never used again. Its chunks stay until
-/// garbage is collected, and longer where other sessions refer to them. A session that is removed already
-/// is answered as the first time, even if another reason is given now.
+/// Removes a session, sealed or not, unless it is held, or kept until a time that has not come. That it has, only the
+/// chain's time says: `chain` is the time of a block that was made just now, if one was. Its id is never used again.
+/// Its chunks stay until garbage is collected, and longer where other sessions refer to them. A session that is
+/// removed already is answered as the first time, even if another reason is given now.
 pub fn remove_session(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,
-    now: Timestamp,
+    (now, chain): (Timestamp, Option<Timestamp>),
     id: &SessionId,
     reason: &str,
 ) -> Result<TombstoneRow, OpError> {
     check_reason(reason)?;
     let _held = locks.hold(id);
-    let removed = look_again(|| remove(vault, key, now, id, reason))?;
+    let removed = look_again(|| remove(vault, key, (now, chain), id, reason))?;
     locks.forget_clock(id);
     Ok(removed)
 }
@@ -40,7 +45,7 @@ pub fn remove_session(
 fn remove(
     vault: &Vault,
     key: &SigningKey,
-    now: Timestamp,
+    (now, chain): (Timestamp, Option<Timestamp>),
     id: &SessionId,
     reason: &str,
 ) -> Result<TombstoneRow, OpError> {
@@ -51,6 +56,7 @@ fn remove(
     }
     let session = find_session(&look, vault.cipher(), id)?;
     refuse_held(&look, vault.cipher(), &name, id)?;
+    refuse_retained(&look, vault.cipher(), &name, id, chain)?;
     let tombstone = Tombstone {
         session_id: id.clone(),
         timestamp: now,
@@ -78,6 +84,55 @@ pub fn refuse_held(
     match row::hold(index, cipher, name)? {
         Some(hold) => Err(OpError::Held { session: id.clone(), reason: hold.reason }),
         None => Ok(()),
+    }
+}
+
+/// Refuses what would remove a session before its time, as far as the chain tells that.
+fn refuse_retained(
+    index: &dyn Index,
+    cipher: &Cipher,
+    name: &SessionName,
+    id: &SessionId,
+    chain: Option<Timestamp>,
+) -> Result<(), OpError> {
+    match row::retention(index, cipher, name)? {
+        Some(until) if chain.is_none_or(|chain| chain < until) => {
+            Err(OpError::Retained { session: id.clone(), until })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a session like [`remove_session`]. Of one whose time seems to be over by the clock, the chain is asked: by
+/// a block that is made for that, and waited for.
+pub fn remove_in_its_time(
+    vault: &Vault,
+    locks: &SessionLocks,
+    key: &SigningKey,
+    engine: Option<&dyn AnchorEngine>,
+    now: Timestamp,
+    id: &SessionId,
+    reason: &str,
+) -> Result<TombstoneRow, OpError> {
+    let refused = match remove_session(vault, locks, key, (now, None), id, reason) {
+        Err(OpError::Retained { session, until }) => OpError::Retained { session, until },
+        removed => return removed,
+    };
+    let OpError::Retained { until, .. } = &refused else { return Err(refused) };
+    let until = *until;
+    let Some(engine) = engine.filter(|_| until <= now) else { return Err(refused) };
+    // A clock that is far ahead ends no session's time.
+    let anchored = last_anchored(vault, now)?;
+    let is_doubted = |at| anchored.is_none_or(|anchored| is_step(anchored, at));
+    if is_doubted(now) {
+        return Err(refused);
+    }
+    let run = RetentionRun { keep_days: 0, timestamp: now };
+    match ask_the_chain(vault, key, engine, run, &mut || true)? {
+        Some(chain) if !is_doubted(chain) => {
+            remove_session(vault, locks, key, (now, Some(chain)), id, reason)
+        }
+        _ => Err(refused),
     }
 }
 

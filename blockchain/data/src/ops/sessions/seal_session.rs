@@ -168,7 +168,7 @@ fn seal(
         previous_manifest: last_manifest(&look, vault.cipher())?,
         source: None,
         terminal: None,
-        retain_until: None,
+        retain_until: row::retention(&look, vault.cipher(), &name)?,
     };
     let invalid = |fault: &dyn std::fmt::Display| OpError::Invalid(fault.to_string());
     let text = manifest.to_text().map_err(|fault| invalid(&fault))?;

@@ -107,7 +107,8 @@ pub fn collect_garbage(
         (false, true) => Interrupted::OldAndFuture,
     };
     // The clock only says whether it is worth while to ask the chain.
-    let mut over = Over { now, anchored_before: Over::days(now, keep_days), interrupted };
+    let anchored_before = Over::days(now, keep_days);
+    let mut over = Over { now, anchored_before, chain: now, interrupted };
     if dry_run {
         garbage.expired = expire_sessions(vault, locks, key, &over, true)?;
     } else {
@@ -127,6 +128,10 @@ pub fn collect_garbage(
                 refuse_step(anchored, chain)?;
             }
             over.anchored_before = Over::days(chain, keep_days);
+            // That such a clock is right can be confirmed for ages, and for no time until which a session is kept.
+            let is_near = |anchored: &Timestamp| !is_step(*anchored, chain);
+            over.chain =
+                anchored.filter(is_near).map_or(Timestamp::from_micros(i64::MIN), |_| chain);
             would = expire_sessions(vault, locks, key, &over, true)?;
         }
         // Removing a session cannot be undone, so what it would come to is asked first.
@@ -164,7 +169,7 @@ pub fn collect_garbage(
     // What came to be kept since is in the rows. Waiting for its first reference is no reference yet.
     let is_free = |index: &dyn Index, name: &ChunkName| {
         let upload = UploadedRow::find(index, vault.cipher(), name)?;
-        let is_kept = upload.is_some_and(|upload| upload.counts(counted));
+        let is_kept = upload.is_some_and(|upload| upload.note.counts(counted));
         Ok(Referred::find(index, name)? == 0 && !is_kept)
     };
     garbage.collected = collection

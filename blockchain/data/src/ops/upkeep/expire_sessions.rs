@@ -50,6 +50,8 @@ pub struct Over {
     pub now: Timestamp,
     /// Sessions that were anchored before this are over.
     pub anchored_before: Option<Timestamp>,
+    /// The time of the block by which that is counted: what is kept until then is over, too.
+    pub chain: Timestamp,
     /// Whether archives that were interrupted are.
     pub interrupted: Interrupted,
 }
@@ -155,15 +157,18 @@ pub fn expire_sessions(
     let mut expired = Expired::default();
     each_session(vault, &mut |session| {
         let name = SessionName::of(vault.cipher(), &session.id);
+        let until = row::retention(vault.index(), vault.cipher(), &name)?;
         if row::hold(vault.index(), vault.cipher(), &name)?.is_some() {
             return Ok(());
         }
-        if is_aged(vault, session, &name, over)? {
+        let is_kept = until.is_some_and(|until| until > over.chain);
+        if !is_kept && is_aged(vault, session, &name, over)? {
+            let times = (over.now, Some(over.chain));
             let gone = dry_run
-                || tolerant(remove_session(vault, locks, key, over.now, &session.id, RETENTION))?;
+                || tolerant(remove_session(vault, locks, key, times, &session.id, RETENTION))?;
             expired.retention += u64::from(gone);
             expired.bytes += if gone { session.offset() } else { 0 };
-        } else if over.is_interrupted(locks, session) {
+        } else if until.is_none() && over.is_interrupted(locks, session) {
             let gone = dry_run || forget(vault, locks, &session.id, over)?;
             expired.interrupted += u64::from(gone);
             expired.bytes += if gone { session.offset() } else { 0 };
@@ -189,7 +194,12 @@ fn is_aged(
 fn tolerant<T>(outcome: Result<T, OpError>) -> Result<bool, OpError> {
     match outcome {
         Ok(_) => Ok(true),
-        Err(OpError::Held { .. } | OpError::NoSession(_) | OpError::Removed(_)) => Ok(false),
+        Err(
+            OpError::Held { .. }
+            | OpError::Retained { .. }
+            | OpError::NoSession(_)
+            | OpError::Removed(_),
+        ) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -210,7 +220,8 @@ fn forget(
             Ok(session) => session,
             error => return tolerant(error),
         };
-        let is_held = row::hold(&look, vault.cipher(), &name)?.is_some();
+        let is_held = row::hold(&look, vault.cipher(), &name)?.is_some()
+            || row::retention(&look, vault.cipher(), &name)?.is_some();
         // It may have been begun anew, sealed or held since it was looked at.
         if is_held || !over.is_interrupted(locks, &session) {
             return Ok(false);

@@ -31,8 +31,8 @@ pub fn expire_uploads(vault: &Vault, now: Timestamp, with_future: bool) -> Resul
         let mut over = Vec::new();
         for (key, value) in rows {
             let row = UploadedRow::open(vault.cipher(), &key, value.clone())?;
-            let is_of_the_future = row.until.is_some_and(|until| until > latest);
-            if !row.counts(now) || with_future && is_of_the_future {
+            let is_of_the_future = row.note.until.is_some_and(|until| until > latest);
+            if !row.note.counts(now) || with_future && is_of_the_future {
                 over.push((row.chunk, key.clone(), value));
             }
             from = key;
@@ -54,7 +54,7 @@ pub fn last_upload(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, O
         let is_last = rows.len() < BATCH;
         for (key, value) in rows {
             let row = UploadedRow::open(vault.cipher(), &key, value)?;
-            last = last.max(Some(row.at).filter(|at| *at <= now));
+            last = last.max(Some(row.note.at).filter(|at| *at <= now));
             from = key;
             from.push(0);
         }

@@ -80,7 +80,7 @@ pub fn in_index(vault: &Vault, now: Timestamp) -> Result<Names, OpError> {
         Ok(())
     })?;
     each_row(vault, UploadedRow::range(), &mut |key, value| {
-        if UploadedRow::open(cipher, key, value)?.counts(now) {
+        if UploadedRow::open(cipher, key, value)?.note.counts(now) {
             UploadedRow::name_in(key).iter().for_each(|name| names.add(name));
         }
         Ok(())

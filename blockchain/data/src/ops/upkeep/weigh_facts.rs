@@ -45,6 +45,10 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
             let hold = row::hold(vault.index(), vault.cipher(), &name(&fact.session))?;
             hold.is_some_and(|hold| (&hold.reason, hold.since) == (&fact.reason, fact.since))
         }
+        Fact::Retained(fact) => {
+            let until = row::retention(vault.index(), vault.cipher(), &name(&fact.session))?;
+            until == Some(fact.until)
+        }
         Fact::Uploaded(fact) => {
             let mut kept = false;
             for (chunk, _) in &fact.chunks {

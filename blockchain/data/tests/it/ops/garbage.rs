@@ -2,6 +2,7 @@
 //! goes; and nothing goes while it is not known what is in use.
 
 use lucid_core::cut::ChunkProfile;
+use lucid_core::manifest::Manifest;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
@@ -13,9 +14,11 @@ use lucid_data_chain::ops::proofs::verify_session::verify_session;
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
-use lucid_data_chain::ops::sessions::hold_session::hold_session;
+use lucid_data_chain::ops::sessions::hold_session::{
+    hold_session, retain_at_least, retain_session,
+};
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
-use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::sessions::remove_session::{remove_in_its_time, remove_session};
 use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::ops::upkeep::collect_garbage::{
     Garbage, GarbageRequest, GarbageStage, collect_garbage,
@@ -79,7 +82,7 @@ const fn keep(keep_days: u32) -> GarbageRequest {
 
 fn remove(store: &Store, id: &SessionId) {
     let Store { vault, locks, key, .. } = store;
-    remove_session(vault, locks, key, NOW, id, "").unwrap();
+    remove_session(vault, locks, key, (NOW, None), id, "").unwrap();
 }
 
 fn commit(store: &Store, fact: &Fact) {
@@ -762,4 +765,113 @@ fn collecting_beside_ingest_and_removal_costs_no_session_a_chunk() {
     let again = reopened(store);
     assert_eq!(again.vault.damage(), []);
     assert_sound(&again);
+}
+
+/// Removes what is kept until a time, by these two clocks.
+fn remove_at(
+    store: &Store,
+    chain: &Chain,
+    id: &SessionId,
+    (clock, of_chain): (Timestamp, Timestamp),
+) -> Result<(), OpError> {
+    let Store { vault, locks, key, .. } = store;
+    chain.set_clock(of_chain);
+    remove_in_its_time(vault, locks, key, Some(chain), clock, id, "").map(drop)
+}
+
+#[test]
+fn what_is_kept_until_a_time_is_removed_only_when_the_chain_says_that_it_has_come() {
+    let day = |day| NOW.plus_seconds(day * DAY);
+    let chain = Chain::at(1, NOW);
+    let store = anchored_on(&[0, 10], &chain);
+    let id: SessionId = "of-0".parse().unwrap();
+    let Store { vault, locks, key, .. } = &store;
+    retain_session(vault, locks, &id, day(20)).unwrap();
+    retain_session(vault, locks, &id, day(20)).unwrap();
+    let shorter = retain_session(vault, locks, &id, day(19)).unwrap_err();
+    assert!(
+        matches!(&shorter, OpError::Invalid(why) if why.contains("never shortened")),
+        "{shorter}"
+    );
+    retain_at_least(vault, locks, &id, day(5)).unwrap();
+    let kept = |outcome: Result<(), OpError>| match outcome {
+        Err(OpError::Retained { until, .. }) => until,
+        other => panic!("{other:?}"),
+    };
+    let height = chain.height();
+    assert_eq!(kept(remove_at(&store, &chain, &id, (day(19), day(19)))), day(20));
+    assert_eq!(
+        chain.height(),
+        height,
+        "the chain is asked only where the clock says that it is worth while"
+    );
+    // Neither clock ends it alone: neither the service's, nor the producer's in front of it.
+    kept(remove_at(&store, &chain, &id, (day(21), day(19))));
+    kept(remove_at(&store, &chain, &id, (day(19), day(21))));
+    let alone = remove_in_its_time(vault, locks, key, None, day(21), &id, "").map(drop);
+    kept(alone);
+    // What is old enough to go stays, and is not even counted.
+    chain.set_clock(day(19));
+    let aged = collect_at(&store, day(19), Some(&chain), keep(1)).unwrap();
+    assert_eq!((aged.expired.retention, left(&store)), (1, vec!["of-0".to_owned()]));
+    // A restart knows it.
+    let store = reopened(store);
+    kept(remove_at(&store, &chain, &id, (day(19), day(19))));
+    let Store { vault, locks, .. } = &store;
+    archive(&store, "later", &[b"later"]);
+    chain.set_clock(day(20));
+    deliver(&store, &chain);
+    retain_session(vault, locks, &id, day(22)).unwrap();
+    kept(remove_at(&store, &chain, &id, (day(21), day(21))));
+    remove_at(&store, &chain, &id, (day(22), day(22))).unwrap();
+    assert_eq!(left(&store), ["later"]);
+    assert_sound(&store);
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_ends_no_time_until_which_a_session_is_kept() {
+    let day = |day| NOW.plus_seconds(day * DAY);
+    let chain = Chain::at(1, NOW);
+    let store = anchored_on(&[0], &chain);
+    let id: SessionId = "of-0".parse().unwrap();
+    retain_session(&store.vault, &store.locks, &id, day(20)).unwrap();
+    let height = chain.height();
+    // The service's; the chain is not even asked. Then the producer's. Then both, and somebody says that they are right.
+    for clocks in [(day(50), day(21)), (day(21), day(50))] {
+        let refused = remove_at(&store, &chain, &id, clocks).unwrap_err();
+        assert!(matches!(&refused, OpError::Retained { .. }), "{refused}");
+    }
+    assert_eq!(chain.height(), height + 1);
+    let confirmed = GarbageRequest { confirm: true, ..keep(1) };
+    let done = collect_at(&store, day(60), Some(&chain), confirmed).unwrap();
+    assert_eq!((done.expired.retention, left(&store).len()), (0, 1));
+}
+
+#[test]
+fn a_time_that_is_said_at_the_beginning_stands_in_the_manifest_and_is_in_no_ones_way() {
+    let store = Store::new();
+    let Store { vault, locks, .. } = &store;
+    let until = NOW.plus_seconds(40 * DAY);
+    let wanted = NewSession {
+        id: Some("kept".parse().unwrap()),
+        one_shot: true,
+        retain_until: Some(until),
+        ..new_session(ChunkProfile::default())
+    };
+    create_session(vault, locks, wanted.clone()).unwrap();
+    // An archive that was interrupted is kept, too, and may be begun anew, with an earlier time as well.
+    assert_eq!(collect(&store, GarbageRequest::default()).unwrap().expired, Expired::default());
+    let earlier = NewSession { retain_until: Some(NOW), ..wanted.clone() };
+    assert!(matches!(create_session(vault, locks, earlier.clone()).unwrap(), Created::Began(_)));
+    let id = "kept".parse().unwrap();
+    let references = store.store(&[b"content"]);
+    add_references(vault, locks, &id, 0, references).unwrap();
+    store.seal(&id);
+    let again = create_session(vault, locks, earlier).unwrap();
+    assert!(matches!(again, Created::Existed(_)), "{again:?}");
+    let name = SessionName::of(vault.cipher(), &id);
+    let manifest = vault.index().get(&name.manifest_key()).unwrap().unwrap();
+    let manifest = vault.cipher().decrypt_value(&name.manifest_key(), manifest).unwrap();
+    let manifest = Manifest::parse(&manifest).unwrap();
+    assert_eq!(manifest.retain_until, Some(until));
 }

@@ -8,6 +8,7 @@ use lucid_data_chain::ops::chunks::list_chunks::session_chunks;
 use lucid_data_chain::ops::chunks::put_chunk::{AHEAD_MAX, Bounds, PutChunk, put_chunk};
 use lucid_data_chain::ops::proofs::build_tree::{build_tree, find_tree};
 use lucid_data_chain::ops::proofs::verify_chunk::verifications;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::ops::upkeep::weigh_facts::matters;
 use lucid_data_chain::row::{NoteBounds, TreeRow};
 use lucid_store::codec::Packer;
@@ -86,7 +87,7 @@ fn a_tree_that_lost_leaves_gets_them_back_when_it_is_built_again() {
     let store = Store::new();
     let chunks: Vec<String> =
         store.store(&[b"one", b"two"]).iter().map(|(id, _)| id.to_string()).collect();
-    let built = build_tree(&store.vault, NOW, None, &chunks).unwrap();
+    let built = build_tree(&store.vault, &Sight::everything(), NOW, None, &chunks).unwrap();
     let before = notes(&store);
     let key = TreeRow::leaves_key(&built.root, 0);
     for damaged in [None, Some(vec![7; 64])] {
@@ -100,7 +101,9 @@ fn a_tree_that_lost_leaves_gets_them_back_when_it_is_built_again() {
             panic!("there are no such leaves")
         };
         assert!(why.contains("build it over the same chunks again"), "{why}");
-        let again = build_tree(&store.vault, NOW.plus_seconds(9), None, &chunks).unwrap();
+        let again =
+            build_tree(&store.vault, &Sight::everything(), NOW.plus_seconds(9), None, &chunks)
+                .unwrap();
         assert_eq!(again, built);
         assert_eq!(find_tree(&store.vault, &built.root).unwrap(), built);
         assert_eq!(notes(&store), before, "it has its place");
@@ -112,7 +115,7 @@ fn a_tree_that_lost_leaves_gets_them_back_when_it_is_built_again() {
 fn a_tree_has_a_largest_height() {
     let store = Store::new();
     let many = vec![String::new(); (1 << 20) + 1];
-    let refused = build_tree(&store.vault, NOW, None, &many);
+    let refused = build_tree(&store.vault, &Sight::everything(), NOW, None, &many);
     assert!(matches!(refused, Err(OpError::Invalid(why)) if why.contains("higher than 20")));
     // A name of an upload that was cut counts as all of its parts.
     let (parts, session) = (1 << 12, store.begin("s", Default::default()));
@@ -125,7 +128,15 @@ fn a_tree_has_a_largest_height() {
         chunks: vec![store.store(&[b"part"])[0]; parts],
     };
     commit(&store, [Fact::Placed(placed)].into_iter());
-    let build = |names| build_tree(&store.vault, NOW, Some(&session), &vec!["cut".into(); names]);
+    let build = |names| {
+        build_tree(
+            &store.vault,
+            &Sight::everything(),
+            NOW,
+            Some(&session),
+            &vec!["cut".into(); names],
+        )
+    };
     assert_eq!(build(2).unwrap().leaves.len(), 2 * parts);
     // More leaves than one fact takes.
     let large = build(33).unwrap();

@@ -93,7 +93,7 @@ fn seal(store: &Store, name: &str) -> Result<(), OpError> {
 
 fn remove(store: &Store, name: &str) -> Result<(), OpError> {
     let Store { vault, locks, key, .. } = store;
-    remove_session(vault, locks, key, NOW, &session(name), "").map(drop)
+    remove_session(vault, locks, key, (NOW, None), &session(name), "").map(drop)
 }
 
 fn put_at(store: &Store, seed: u64) -> Result<(), OpError> {

@@ -21,7 +21,14 @@ use super::store::{NOW, Store, new_session};
 use crate::sample::noise;
 
 fn remove(store: &Store, id: &SessionId) -> Result<TombstoneRow, OpError> {
-    remove_session(&store.vault, &store.locks, &store.key, NOW.plus_seconds(9), id, "why not")
+    remove_session(
+        &store.vault,
+        &store.locks,
+        &store.key,
+        (NOW.plus_seconds(9), None),
+        id,
+        "why not",
+    )
 }
 
 /// A sealed session of two chunks and a live one with chunks and a tail.
@@ -117,7 +124,7 @@ fn tombstones_are_listed_page_by_page_the_last_one_first() {
     for number in 0..5 {
         let id = store.begin(&format!("s-{number}"), ChunkProfile::default());
         let at = NOW.plus_seconds(number);
-        remove_session(&store.vault, &store.locks, &store.key, at, &id, "").unwrap();
+        remove_session(&store.vault, &store.locks, &store.key, (at, None), &id, "").unwrap();
     }
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {

@@ -15,6 +15,7 @@ use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, StreamPosition
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::SessionRow;
 use lucid_store::clock::Moment;
@@ -178,7 +179,8 @@ pub fn moment(wall: Timestamp) -> Moment {
 
 pub fn new_session(profile: ChunkProfile) -> NewSession {
     NewSession {
-        begun_by: None,
+        sight: Sight::everything(),
+        retain_until: None,
         id: None,
         user: "ann".into(),
         layout: Layout::Raw,

@@ -279,7 +279,7 @@ fn what_is_not_acknowledged_is_said_again_and_whoever_is_removed_leaves_nothing(
     assert_eq!(locks.clock_back(&stream.id, &stream.moment()), 0, "its marks say so");
     stream.after(0, -600);
     assert_eq!(locks.clock_back(&stream.id, &stream.moment()), 900_000_000);
-    remove_session(vault, locks, key, NOW, &stream.id, "").unwrap();
+    remove_session(vault, locks, key, (NOW, None), &stream.id, "").unwrap();
     assert_eq!(locks.clock_back(&stream.id, &stream.moment()), 0);
     // A stream without times is not watched.
     let id = store.begin("untimed", ChunkProfile::default());

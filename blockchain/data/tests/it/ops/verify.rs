@@ -13,6 +13,7 @@ use lucid_data_chain::ops::proofs::verify_chunk::{verifications, verify_chunk};
 use lucid_data_chain::ops::proofs::verify_session::{SessionVerified, verify_session};
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::get_session::get_session;
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
@@ -65,7 +66,8 @@ fn what_cannot_be_looked_at_now_is_no_verdict() {
         faulty.break_bytes(&file, place.offset..place.offset + 1, errno);
         let refused = verify(&store, &session).unwrap_err();
         assert!(matches!(refused, OpError::Store(StoreError::Io { .. })), "{refused:?}");
-        let refused = verify_chunk(&store.vault, &called, None, NOW).unwrap_err();
+        let refused =
+            verify_chunk(&store.vault, &Sight::everything(), &called, None, NOW).unwrap_err();
         assert!(matches!(refused, OpError::Store(StoreError::Io { .. })), "{refused:?}");
         faulty.repair();
         assert!(verify(&store, &session).unwrap().is_sound(), "nothing was remembered of it");
@@ -88,7 +90,9 @@ fn a_verdict_is_told_though_the_disk_has_no_room_to_remember_it() {
             let file = format!("chunks/{:08}.seg", place.unit);
             assert!(store.disk.flip(&file, place.offset as usize + 200));
         }
-        let told = verify_chunk(&store.vault, &id(chunk).to_string(), None, NOW).unwrap();
+        let told =
+            verify_chunk(&store.vault, &Sight::everything(), &id(chunk).to_string(), None, NOW)
+                .unwrap();
         assert_eq!(told.verified, is_whole);
         assert!(told.reason.contains("not remembered"), "{}", told.reason);
         assert_eq!(told.reason.starts_with("chunks/"), !is_whole, "{}", told.reason);

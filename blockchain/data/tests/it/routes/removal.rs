@@ -2,7 +2,8 @@
 
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::PageQuery;
-use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
+use lucid_api::v1::removal::{HoldSession, RemoveQuery, RetainSession, Tombstone};
+use lucid_api::v1::sessions::{CreateSession, SealSession};
 use serde_json::Value;
 
 use crate::engine::Engine;
@@ -89,4 +90,43 @@ fn a_tombstone_is_brought_into_a_block_as_anchors_are() {
     assert_eq!(chained.transaction, removed.transaction);
     assert_eq!(engine.blocks().len(), 1);
     assert_eq!(chained.block_hash, Some(engine.blocks()[0].hash));
+}
+
+#[test]
+fn a_session_that_is_kept_until_a_time_is_locked_and_says_until_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let until = |time: &str| RetainSession { retain_until: time.to_owned() };
+    let retain = |time: &str| service.client.retain_session("s", &until(time));
+    assert_eq!(retain("2090-01-01T00:00:00Z").unwrap_err().code(), Some(ErrorCode::NotFound));
+    let wanted = CreateSession {
+        retain_until: Some("2089-01-01T00:00:00Z".to_owned()),
+        ..crate::service::named("s")
+    };
+    let created = service.client.create_session(&wanted).unwrap();
+    assert_eq!(created.retain_until.as_deref(), Some("2089-01-01T00:00:00.000000Z"));
+    // Said again, and earlier, it stays.
+    for time in ["2089-01-01T00:00:00Z", "2080-01-01T00:00:00Z"] {
+        let again = CreateSession { retain_until: Some(time.to_owned()), ..wanted.clone() };
+        assert_eq!(
+            service.client.create_session(&again).unwrap().retain_until,
+            created.retain_until
+        );
+    }
+    let shorter = retain("2088-12-31T23:59:59Z").unwrap_err();
+    assert_eq!(shorter.code(), Some(ErrorCode::Invalid));
+    assert!(shorter.to_string().contains("never shortened"), "{shorter}");
+    assert_eq!(retain("next year").unwrap_err().code(), Some(ErrorCode::Invalid));
+    let sealed = SealSession {
+        retain_until: Some("2090-01-01T00:00:00Z".to_owned()),
+        ..SealSession::default()
+    };
+    service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
+    service.client.seal("s", &sealed).unwrap();
+    let refused = service.client.remove_session("s", &RemoveQuery::default()).unwrap_err();
+    let refused = refused.refused().unwrap();
+    assert_eq!((refused.status, refused.code), (423, Some(ErrorCode::Locked)));
+    assert_eq!(refused.details["retain_until"], "2090-01-01T00:00:00.000000Z");
+    let extended = retain("2091-01-01T00:00:00Z").unwrap();
+    assert_eq!(extended.retain_until.as_deref(), Some("2091-01-01T00:00:00.000000Z"));
 }

@@ -124,6 +124,7 @@ fn the_api_describes_every_route() {
         "POST /api/v1/verify/session/{session_id}",
         "PUT /api/v1/sessions/{session_id}/chunks/{index}",
         "PUT /api/v1/sessions/{session_id}/hold",
+        "PUT /api/v1/sessions/{session_id}/retention",
     ];
     assert_eq!(routes, wanted);
 }
