@@ -30,7 +30,7 @@ pub use retry::Retry;
 
 use crate::access::TokenSource;
 use crate::address::Address;
-use crate::tls::Pin;
+use crate::tls::ServerKey;
 use crate::v1::service::{Health, Root, Status};
 use crate::{headers, paths};
 
@@ -64,7 +64,7 @@ pub struct Trust {
     /// A file with more authorities, in PEM.
     pub authorities: Option<PathBuf>,
     /// The key that it has, and nothing else.
-    pub pin: Option<Pin>,
+    pub pin: Option<ServerKey>,
 }
 
 impl Default for ClientOptions {
@@ -344,7 +344,7 @@ impl Call {
 
 impl Trust {
     fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, ClientError> {
-        if let Some(pin) = self.pin {
+        if let Some(pin) = self.pin.clone() {
             let config = pin.client(rustls::crypto::ring::default_provider());
             let config = config.map_err(|error| ClientError::unsendable(error.to_string()))?;
             return Ok(builder.tls_backend_preconfigured(config));

@@ -3,12 +3,14 @@
 //! certificate, and no other is.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use webpki::EndEntityCert;
@@ -27,17 +29,48 @@ impl Pin {
         let key = certificate.subject_public_key_info();
         digest(&SHA256, key.as_ref()).as_ref().try_into().ok().map(Self)
     }
+}
 
+/// Which key a server must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerKey {
+    /// This one.
+    Pinned(Pin),
+    /// That of the first certificate in this file, as it is when a connection is made: the file is the server's own,
+    /// which takes a new one whenever the file changes.
+    OfFile(PathBuf),
+}
+
+impl From<Pin> for ServerKey {
+    fn from(pin: Pin) -> Self {
+        Self::Pinned(pin)
+    }
+}
+
+impl ServerKey {
     /// A client that believes in this key alone.
     pub fn client(self, provider: CryptoProvider) -> Result<ClientConfig, Error> {
         let provider = Arc::new(provider);
-        let verifier = Arc::new(PinnedServer { pin: self, provider: provider.clone() });
+        let verifier = Arc::new(PinnedServer { key: self, provider: provider.clone() });
         let versions =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config =
             versions.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(config)
+    }
+
+    fn pin(&self) -> Result<Pin, Error> {
+        match self {
+            Self::Pinned(pin) => Ok(*pin),
+            Self::OfFile(path) => {
+                let certificate = CertificateDer::from_pem_file(path);
+                let pin = certificate.ok().and_then(|certificate| Pin::of(&certificate));
+                pin.ok_or_else(|| {
+                    Error::General(format!("there is no certificate to read in {}", path.display()))
+                })
+            }
+        }
     }
 }
 
@@ -67,7 +100,7 @@ impl FromStr for Pin {
 /// Believes in one key. That the server has it, its signature in the handshake shows.
 #[derive(Debug)]
 struct PinnedServer {
-    pin: Pin,
+    key: ServerKey,
     provider: Arc<CryptoProvider>,
 }
 
@@ -80,8 +113,9 @@ impl ServerCertVerifier for PinnedServer {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let wanted = self.key.pin()?;
         match Pin::of(certificate) {
-            Some(pin) if pin == self.pin => Ok(ServerCertVerified::assertion()),
+            Some(pin) if pin == wanted => Ok(ServerCertVerified::assertion()),
             Some(pin) => {
                 Err(Error::General(format!("the server's key is {pin}, and not the pinned one")))
             }

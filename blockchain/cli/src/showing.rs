@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use lucid_api::access::{Token, TokenSource};
 use lucid_api::address::Address;
 use lucid_api::client::{ClientOptions, Trust};
+use lucid_api::tls::ServerKey;
 use lucid_http::config::{Environment, process_environment};
 
 use crate::cmd::Home;
@@ -23,7 +24,7 @@ pub const CREDENTIALS: &str = "LUCID_CREDENTIALS_FILE";
 /// How a server is spoken to that goes by this address.
 pub fn client_options(home: &Home, url: &Address) -> anyhow::Result<ClientOptions> {
     let token = token_for(home.token_file.as_deref(), url, &process_environment())?;
-    let trust = Trust { authorities: home.ca.clone(), pin: home.pin };
+    let trust = Trust { authorities: home.ca.clone(), pin: home.pin.map(ServerKey::from) };
     Ok(ClientOptions { token, trust, ..ClientOptions::default() })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_api::paths;
+use lucid_api::tls::ServerKey;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
@@ -38,7 +39,7 @@ pub fn check(address: SocketAddr, tls: Option<&TlsConfig>, how: Check) -> io::Re
     let Some(tls) = tls else { return ask(stream) };
     // It is this machine's own: its key tells enough.
     let pin = tls.pin().ok_or_else(|| io::Error::other("its certificate cannot be read"))?;
-    let config = pin.client(default_provider()).map_err(io::Error::other)?;
+    let config = ServerKey::from(pin).client(default_provider()).map_err(io::Error::other)?;
     let name = ServerName::from(reachable(address).ip());
     let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     ask(StreamOwned::new(connection, stream))

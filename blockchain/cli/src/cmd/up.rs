@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use lucid_api::access::{Token, TokenSource};
+use lucid_api::tls::ServerKey;
 use lucid_block_manager::config::Config as ChainConfig;
 use lucid_http::config::{ConfigError, Effective, process_environment};
 use lucid_http::program::until_told;
@@ -121,9 +122,10 @@ impl Up {
             };
             let scheme = if tls.is_some() { "https" } else { "http" };
             if data.config.engine.is_none() {
-                // Its name is not in the certificate, perhaps, and its key is known.
+                // Its name is not in the certificate, perhaps, and its key is the file's.
                 data.config.engine = Some(format!("{scheme}://{}", chain.address()).into());
-                data.config.common.outbound.pin = tls.as_ref().and_then(TlsConfig::pin);
+                data.config.common.outbound.pin =
+                    tls.map(|TlsConfig { certificate, .. }| ServerKey::OfFile(certificate));
             }
             let started = lucid_data_chain::service::serve(data.config, None, &shutdown).await;
             let ended = match started {

@@ -232,7 +232,17 @@ fn both_services_speak_tls_and_are_believed_by_their_authority_or_their_key() {
         [&"--server", &url, &"--ca", &ca, &"--json", &"archive", &file];
     let kept = home.done(&archive).json();
     assert_eq!(kept["block_index"], 0, "the one believes the other by its key");
+    // A new certificate with a new key takes the place of the old one, and nobody is told.
+    let (certificate, key) = authority.certify(&home.at(""), 2_100);
     let config = TlsConfig { certificate, key };
+    wait(|| {
+        home.run(&[&"--server", &url, &"--pin", &config.pin().unwrap().to_string(), &"ls"])
+            .code
+            .eq(&0)
+            .then_some(())
+    });
+    let kept = home.done(&archive).json();
+    assert_eq!(kept["block_index"], 1, "and still does");
     let pin = config.pin().unwrap().to_string();
     home.done(&[&"--server", &url, &"--pin", &pin, &"ls"]);
     let manager = server.chain.replace("http:", "https:");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lucid_api::access::{Token, TokenSource};
-use lucid_api::tls::Pin;
+use lucid_api::tls::{Pin, ServerKey};
 
 use super::{Key, Settings};
 use crate::credentials::{AccessConfig, SecretSource};
@@ -42,7 +42,7 @@ pub struct Outbound {
     /// `LUCID_CA_FILE`: authorities that are believed besides those of the system.
     pub authorities: Option<PathBuf>,
     /// `LUCID_PEER_PIN`: the key that they have.
-    pub pin: Option<Pin>,
+    pub pin: Option<ServerKey>,
 }
 
 /// The settings that every service has.
@@ -275,6 +275,8 @@ fn outbound(settings: &mut Settings<'_>) -> Outbound {
         authorities: settings
             .optional(&Key::new("outbound.ca_file", "LUCID_CA_FILE"))
             .map(PathBuf::from),
-        pin: settings.optional_value(&Key::new("outbound.pin", "LUCID_PEER_PIN")),
+        pin: settings
+            .optional_value::<Pin>(&Key::new("outbound.pin", "LUCID_PEER_PIN"))
+            .map(Pin::into),
     }
 }

@@ -56,7 +56,7 @@ fn by_authority(path: &Path) -> Trust {
 }
 
 fn by_pin(pin: Pin) -> Trust {
-    Trust { authorities: None, pin: Some(pin) }
+    Trust { authorities: None, pin: Some(pin.into()) }
 }
 
 #[tokio::test]
