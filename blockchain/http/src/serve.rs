@@ -8,6 +8,7 @@ mod answering;
 mod door;
 mod unparsed;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{self, AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
@@ -43,6 +45,12 @@ use crate::tls::Tls;
 
 /// After a failed accept (out of files, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two looks for a connection that may be ended, while all are taken and none rests.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// One of so many connections is ended when all are taken: looking which rest takes a while.
+const ENDED_AT_ONCE: usize = 64;
 
 /// The wish to end, shared by everything that runs. Cloning shares it.
 #[derive(Debug, Clone, Default)]
@@ -170,6 +178,12 @@ impl Listening {
         self
     }
 
+    /// Has at most so many connections at once; if all are taken, the ones that have rested longest are ended.
+    pub fn at_most(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
     /// Lets a caller who takes nothing of a reply hold it up so long.
     pub fn stall_for(mut self, at_most: Duration) -> Self {
         self.stall = at_most;
@@ -188,11 +202,21 @@ impl Listening {
         let places = Arc::new(Semaphore::new(self.connections));
         let graceful = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
+        let mut open = OpenConnections::default();
         loop {
+            let is_full = places.available_permits() == 0;
+            if is_full {
+                open.end_some_that_rest(self.connections.div_ceil(ENDED_AT_ONCE));
+            }
             let connection = tokio::select! {
                 () = shutdown.asked() => break,
-                Some(_ended) = tasks.join_next(), if !tasks.is_empty() => continue,
+                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => {
+                    open.0.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
+                    continue;
+                }
                 connection = accept(&self.door, &places) => connection,
+                // Where none rested, one may do so now.
+                () = tokio::time::sleep(ROOM_PAUSE), if is_full => continue,
             };
             let (stream, peer, place) = match connection {
                 Ok(connection) => connection,
@@ -211,7 +235,8 @@ impl Listening {
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(self.stall));
             let (own, tls, ending) = (self.service, self.tls.clone(), shutdown.clone());
-            tasks.spawn(async move {
+            let at = answering.clone();
+            let task = tasks.spawn(async move {
                 let stream: Box<dyn Wire> = match tls {
                     None => Box::new(Box::pin(stream)),
                     Some(tls) => {
@@ -236,6 +261,7 @@ impl Listening {
                 }
                 drop(place);
             });
+            open.0.insert(task.id(), (at, task));
         }
         // Nobody new is let in from here on.
         drop(self.door);
@@ -252,6 +278,22 @@ impl Listening {
     }
 }
 
+/// The connections that are open, and what each is at.
+#[derive(Default)]
+struct OpenConnections(HashMap<task::Id, (Answering, AbortHandle)>);
+
+impl OpenConnections {
+    /// Ends so many of those at which nothing has been asked for longest, as far as there are any. A service that has as
+    /// many as it may has places for the next callers so: those that only hold theirs keep nobody out.
+    fn end_some_that_rest(&self, count: usize) {
+        let open = self.0.values().filter(|(_, task)| !task.is_finished());
+        let resting = open.filter_map(|(at, task)| Some((at.resting_since()?, task)));
+        let mut resting: Vec<(Instant, &AbortHandle)> = resting.collect();
+        resting.sort_unstable_by_key(|(since, _)| *since);
+        resting.into_iter().take(count).for_each(|(_, task)| task.abort());
+    }
+}
+
 /// What the local socket is called in a folder.
 pub const LOCAL_SOCKET: &str = "local.sock";
 
@@ -262,7 +304,7 @@ pub fn serve_locally(
     folder: &Path,
     app: Router,
     shutdown: &Shutdown,
-) -> Option<tokio::task::JoinHandle<Drained>> {
+) -> Option<task::JoinHandle<Drained>> {
     match Listening::bind_locally(service, &folder.join(LOCAL_SOCKET)) {
         Ok(listening) => {
             let until = shutdown.clone();

@@ -54,6 +54,8 @@ struct State {
     open: AtomicUsize,
     /// Whether bytes of a reply may still wait to be written.
     unflushed: AtomicBool,
+    /// Since when nothing is asked, while that is so.
+    resting: Mutex<Instant>,
     taking: Mutex<Taking>,
     rest: Mutex<Rest>,
 }
@@ -93,7 +95,8 @@ impl Answering {
     /// A connection at which nothing is asked yet.
     pub(super) fn new(peer: SocketAddr, pace: ReadingPace) -> Self {
         let (open, unflushed, taking, rest) = Default::default();
-        Self(Arc::new(State { peer, pace, open, unflushed, taking, rest }))
+        let resting = Mutex::new(Instant::now());
+        Self(Arc::new(State { peer, pace, open, unflushed, resting, taking, rest }))
     }
 
     /// A request reached the service.
@@ -118,8 +121,9 @@ impl Answering {
 
     /// Everything that was given to the connection is written.
     pub(super) fn flushed(&self) {
-        if self.0.open.load(Ordering::SeqCst) == 0 {
-            self.0.unflushed.store(false, Ordering::SeqCst);
+        if self.0.open.load(Ordering::SeqCst) == 0 && self.0.unflushed.swap(false, Ordering::SeqCst)
+        {
+            *locked(&self.0.resting) = Instant::now();
         }
         let mut taking = locked(&self.0.taking);
         if taking.open == 0 {
@@ -130,6 +134,11 @@ impl Answering {
     /// Whether no request is being answered.
     pub(super) fn is_idle(&self) -> bool {
         !self.0.unflushed.load(Ordering::SeqCst)
+    }
+
+    /// Since when no request has been answered, unless one is.
+    pub(super) fn resting_since(&self) -> Option<Instant> {
+        self.is_idle().then(|| *locked(&self.0.resting))
     }
 
     /// Whether more may be written: an error once a reply should have been taken.

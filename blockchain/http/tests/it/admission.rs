@@ -17,7 +17,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::access::{HS256, SECRET, jwt, list, token};
-use crate::server::{NOW, SERVICE, settings};
+use crate::server::{NOW, SERVICE, Server, settings};
 
 fn shown(text: &str) -> HeaderMap {
     let value = HeaderValue::from_str(&format!("Bearer {text}")).unwrap();
@@ -120,6 +120,78 @@ fn what_cannot_be_looked_at_is_not_taken_for_absent() {
     assert!(config.asks());
     let [fault] = &config.faults()[..] else { panic!("one is wanted: {:?}", config.faults()) };
     assert!(fault.contains(path.to_str().unwrap()), "{fault}");
+}
+
+/// A list of a thousand that is written anew all the time, with others before and behind those who call meanwhile.
+#[test]
+fn nobody_is_refused_while_a_long_list_is_read_again() {
+    const TOKENS: u32 = 1_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = list(folder.path());
+    let ours = std::fs::read_to_string(&path).unwrap();
+    let lines = |round: u32| -> String {
+        let others = (0..TOKENS).map(|number| {
+            let hash = Token::new(&[round as u8; 32]).hash();
+            format!("other-{round}-{number} read {hash}\n")
+        });
+        let (before, behind): (Vec<_>, Vec<_>) = others.enumerate().partition(|(n, _)| n % 2 == 0);
+        let text = |lines: Vec<(usize, String)>| {
+            lines.into_iter().map(|(_, line)| line).collect::<String>()
+        };
+        format!("{}{ours}{}", text(before), text(behind))
+    };
+    write(&path, &lines(0));
+    let config = AccessConfig { tokens: Some(path.clone()), ..AccessConfig::default() };
+    let credentials = open(&config);
+    let ends = Instant::now() + Duration::from_secs(5);
+    let asked: u64 = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut asked = 0;
+                    while Instant::now() < ends {
+                        assert_eq!(
+                            who(&credentials, token("read").expose()).unwrap(),
+                            "read (read)"
+                        );
+                        asked += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        for round in 1.. {
+            if Instant::now() >= ends {
+                break;
+            }
+            write(&path, &lines(round));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    });
+    assert!(asked > 1_000, "{asked}");
+    assert_eq!(credentials.fault(), None);
+}
+
+/// What stands in the wrong place of a list may be a secret, and everybody may ask for `/health`.
+#[tokio::test]
+async fn health_does_not_quote_what_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = list(folder.path());
+    let server = Server::start(&[("LUCID_TOKENS_FILE", path.to_str().unwrap())]).await;
+    let hash = Token::new(&[9; 32]).hash();
+    write(&path, &format!("one read {hash} lucid_pasted\n"));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let told = loop {
+        let reply = server.get("/health").await.text().to_owned();
+        if reply.contains("credentials") {
+            break reply;
+        }
+        assert!(Instant::now() < deadline, "{reply}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(told.contains("the log says why") && !told.contains("lucid_pasted"), "{told}");
+    server.stop().await;
 }
 
 #[test]
@@ -324,7 +396,7 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_nobody_else_is_kept_f
     let folder = tempfile::tempdir().unwrap();
     let tokens = list(folder.path());
     let settings = [("LUCID_RATE_LIMIT", "5"), ("LUCID_TOKENS_FILE", tokens.to_str().unwrap())];
-    let server = crate::server::Server::start(&settings).await;
+    let server = Server::start(&settings).await;
     let ask = async |bearer: &str| {
         let head = match bearer {
             "" => "GET /api/v1/nothing HTTP/1.1".to_owned(),

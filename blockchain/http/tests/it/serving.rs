@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use lucid_http::healthcheck::{Check, check};
-use lucid_http::serve::{Drained, Shutdown};
+use lucid_http::limits::HEAD;
+use lucid_http::serve::{Drained, Listening, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -24,6 +25,47 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     assert_eq!(server.stop().await, Drained::Whole);
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(silent.read(&mut reply).await.unwrap_or(0), 0);
+}
+
+/// Callers that hold a connection and ask nothing, far more than there are places, keep nobody out; and who has
+/// asked something has it answered.
+#[tokio::test]
+async fn connections_that_rest_keep_nobody_out() {
+    const PLACES: usize = 16;
+    let few = |listening: Listening| listening.at_most(PLACES);
+    let server = Server::start_on(&[], |porch| porch, few).await;
+    let connect = || async { TcpStream::connect(server.address).await.unwrap() };
+    let mut working = connect().await;
+    let head = "POST /upload HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+        Content-Type: application/octet-stream\r\nContent-Length: 4\r\nConnection: close\r\n\r\n";
+    working.write_all(head.as_bytes()).await.unwrap();
+    let mut goes_on = [0; 25];
+    working.read_exact(&mut goes_on).await.unwrap();
+    assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut resting = Vec::new();
+    for number in 0..PLACES * 40 {
+        let mut caller = connect().await;
+        if number % 2 == 0 {
+            // The beginning of a request, and no more.
+            caller.write_all(b"GET /health HTT").await.unwrap();
+        }
+        resting.push(caller);
+    }
+    let asked = Instant::now();
+    for _ in 0..PLACES * 2 {
+        let mut caller = connect().await;
+        caller.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut reply = [0; 15];
+        tokio::time::timeout(HEAD / 3, caller.read_exact(&mut reply)).await.unwrap().unwrap();
+        assert_eq!(&reply, b"HTTP/1.1 200 OK");
+        resting.push(caller);
+    }
+    assert!(asked.elapsed() < HEAD / 3, "not only once the others are let go");
+    working.write_all(b"body").await.unwrap();
+    let mut reply = String::new();
+    working.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.ends_with("\r\n4"), "{reply}");
+    assert_eq!(server.stop().await, Drained::Whole);
 }
 
 #[tokio::test]
