@@ -17,7 +17,7 @@ use lucid_core::validate::{Context, Mode, ValidBlock, validate};
 use lucid_store::contract::chain::{StoredRun, Stretch};
 use serde_json::{Value, json};
 
-use crate::http::{Line, load};
+use crate::http::{Callee, Line, load};
 use crate::scale::{BEGAN, memory};
 
 /// Blocks appended at once.
@@ -159,7 +159,7 @@ pub fn submit(address: &str, clients: usize, seconds: u64) -> anyhow::Result<Val
                 );
                 line.ask(&[head.as_bytes(), body.as_bytes()])
             },
-            address,
+            &Callee::at(address),
         );
         done.store(true, Ordering::Relaxed);
         let asked = asking.join().map_err(|_| anyhow::anyhow!("the asking thread panicked"));
@@ -188,7 +188,7 @@ fn cpu_seconds() -> anyhow::Result<f64> {
 }
 
 fn ask_height(address: &str, done: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
-    let mut line = Line::open(address)?;
+    let mut line = Line::open(&Callee::at(address))?;
     let head = format!("GET /api/v1/chain/height HTTP/1.1\r\nhost: {address}\r\n\r\n");
     let mut took = Vec::new();
     while !done.load(Ordering::Relaxed) {

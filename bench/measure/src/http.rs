@@ -1,15 +1,20 @@
 //! A load of small HTTP requests over kept connections: as little work as can be, since it shares the
 //! cores with what it measures.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use lucid_api::tls::{Pin, ServerKey};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
-pub fn measure(address: &str, clients: usize, bytes: usize, seconds: u64) -> anyhow::Result<Value> {
+pub fn measure(to: &Callee, clients: usize, bytes: usize, seconds: u64) -> anyhow::Result<Value> {
+    let common = to.head();
     let ids = Mutex::new(Vec::new());
     let put = load(
         clients,
@@ -17,7 +22,7 @@ pub fn measure(address: &str, clients: usize, bytes: usize, seconds: u64) -> any
         |client, turn, line| {
             let chunk = noise(client as u64, turn, bytes);
             let head = format!(
-                "POST /api/v1/chunks/batch HTTP/1.1\r\nhost: {address}\r\n\
+                "POST /api/v1/chunks/batch HTTP/1.1\r\n{common}\
              content-type: application/x-lucid-chunks\r\ncontent-length: {}\r\n\r\n",
                 bytes + 4
             );
@@ -28,7 +33,7 @@ pub fn measure(address: &str, clients: usize, bytes: usize, seconds: u64) -> any
             }
             Ok(())
         },
-        address,
+        to,
     )?;
     let ids = ids.into_inner().unwrap_or_default();
     anyhow::ensure!(!ids.is_empty(), "nothing was stored");
@@ -38,10 +43,10 @@ pub fn measure(address: &str, clients: usize, bytes: usize, seconds: u64) -> any
         |client, turn, line| {
             let at = (client as u64).wrapping_mul(7_919).wrapping_add(turn.wrapping_mul(104_729));
             let id = ids.get(usize::try_from(at)? % ids.len()).context("an id")?;
-            let head = format!("GET /api/v1/chunks/{id}/raw HTTP/1.1\r\nhost: {address}\r\n\r\n");
+            let head = format!("GET /api/v1/chunks/{id}/raw HTTP/1.1\r\n{common}\r\n");
             line.ask(&[head.as_bytes()])
         },
-        address,
+        to,
     )?;
     Ok(json!({
         "clients": clients, "bytes": bytes,
@@ -76,7 +81,7 @@ pub fn load(
     clients: usize,
     seconds: u64,
     ask: impl Fn(usize, u64, &mut Line) -> anyhow::Result<()> + Sync,
-    address: &str,
+    to: &Callee,
 ) -> anyhow::Result<Load> {
     let started = Instant::now();
     let until = started + Duration::from_secs(seconds);
@@ -85,7 +90,7 @@ pub fn load(
         let workers: Vec<_> = (0..clients)
             .map(|client| {
                 scope.spawn(move || {
-                    let mut line = Line::open(address)?;
+                    let mut line = Line::open(to)?;
                     let (mut took, mut turn) = (Vec::new(), 0);
                     while Instant::now() < until {
                         let asked = Instant::now();
@@ -108,16 +113,54 @@ pub fn load(
     Ok(Load { seconds, took })
 }
 
+/// A service that is asked.
+#[derive(Debug, Default)]
+pub struct Callee {
+    /// Host and port.
+    pub address: String,
+    /// What is shown to it.
+    pub token: Option<String>,
+    /// Its key, where connections are encrypted.
+    pub pin: Option<Pin>,
+}
+
+impl Callee {
+    /// One that asks for nothing.
+    pub fn at(address: &str) -> Self {
+        Self { address: address.to_owned(), ..Self::default() }
+    }
+
+    /// Lines of each head.
+    fn head(&self) -> String {
+        let token = self.token.iter().map(|token| format!("authorization: Bearer {token}\r\n"));
+        format!("host: {}\r\n{}", self.address, token.collect::<String>())
+    }
+}
+
+trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// A connection.
 pub struct Line {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Wire>>,
     room: Vec<u8>,
 }
 
 impl Line {
-    pub fn open(address: &str) -> anyhow::Result<Self> {
+    pub fn open(to: &Callee) -> anyhow::Result<Self> {
+        let address = &to.address;
         let stream = TcpStream::connect(address).with_context(|| format!("reaching {address}"))?;
         stream.set_nodelay(true)?;
+        let stream: Box<dyn Wire> = match to.pin {
+            None => Box::new(stream),
+            Some(pin) => {
+                let config = ServerKey::from(pin).client(default_provider())?;
+                let name = ServerName::from(stream.peer_addr()?.ip());
+                let tls = ClientConnection::new(Arc::new(config), name)?;
+                Box::new(StreamOwned::new(tls, stream))
+            }
+        };
         Ok(Self { stream: BufReader::with_capacity(256 << 10, stream), room: Vec::new() })
     }
 

@@ -15,6 +15,7 @@ mod scale;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use lucid_api::tls::Pin;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -46,6 +47,12 @@ enum What {
         bytes: usize,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// What to show it, if it asks for credentials.
+        #[arg(long, env = "LUCID_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+        /// Its key, if it speaks TLS, as it says when it starts.
+        #[arg(long)]
+        pin: Option<Pin>,
     },
     /// A store of so many small chunks: making it, opening it, reading from it.
     Scale {
@@ -146,8 +153,8 @@ enum What {
 fn main() -> anyhow::Result<()> {
     let found = match Arguments::parse().what {
         What::Parts { folder, scratch, bytes } => parts::measure(&folder, &scratch, bytes)?,
-        What::Http { address, clients, bytes, seconds } => {
-            http::measure(&address, clients, bytes, seconds)?
+        What::Http { address, clients, bytes, seconds, token, pin } => {
+            http::measure(&http::Callee { address, token, pin }, clients, bytes, seconds)?
         }
         What::Scale { scratch, chunks, bytes } => scale::make(&scratch, chunks, bytes)?,
         What::ScaleRead { scratch, chunks, bytes } => scale::read(&scratch, chunks, bytes)?,
