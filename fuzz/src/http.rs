@@ -2,8 +2,9 @@
 //! leave, or send more than they may.
 //!
 //! An input is a few requests in a row: routes, methods, queries, headers and bodies, sound ones and others.
-//! Where `paused` is built in, time stands still but for what is waited for, so a caller who never goes on costs nothing.
-//! No answer is a 500, which is also what a panic becomes; every refusal is a problem document with a remedy's code.
+//! Where `paused` is built in, time stands still but for what is waited for, so a caller who never goes on costs
+//! nothing. No answer is a 500, which is also what a panic becomes; every refusal is a problem document with a remedy's
+//! code.
 
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex};

@@ -1,6 +1,6 @@
 //! Servers that are known by their key: a pin is the SHA-256 of a certificate's public key (its
-//! `SubjectPublicKeyInfo`), as browsers and curl have had it. A server with that key is believed regardless of who signed its
-//! certificate, and no other is.
+//! `SubjectPublicKeyInfo`), as browsers and curl have had it. A server with that key is believed regardless of who
+//! signed its certificate, and no other is.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 //!
 //! [`cmd`] has the verbs, one a file; [`place`] is where sessions live, in this process or behind a
 //! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files;
-//! [`ending`] says what the exit codes mean; [`watch`] sees them grow; `showing` knows which token is shown to which server; [`stream`] is what the recording verbs share.
-//! Only [`output`] and [`progress`] write to the terminal.
+//! [`ending`] says what the exit codes mean; [`watch`] sees them grow; `showing` knows which token is shown to which
+//! server; [`stream`] is what the recording verbs share. Only [`output`] and [`progress`] write to the terminal.
 
 pub mod cmd;
 pub mod ending;

@@ -1,6 +1,6 @@
 //! What every request passes on its way in and out: the path is tidied, a name is given, strangers'
-//! pages, callers without credentials and headers that nobody listens to are refused, a place is found, every failure leaves as a
-//! problem document, and what leaves is counted. [`crate::porch`] puts them in order.
+//! pages, callers without credentials and headers that nobody listens to are refused, a place is found, every failure
+//! leaves as a problem document, and what leaves is counted. [`crate::porch`] puts them in order.
 
 mod admit;
 mod authenticate;

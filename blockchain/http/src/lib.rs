@@ -1,8 +1,8 @@
 //! The porch of the Lucid services: everything between a socket and a handler, written once.
 //!
 //! A service reads its settings with [`config`], builds its routes with [`extract`] and [`reply`],
-//! puts the [`porch`] around them and hands the result to [`serve`]; [`program`] is its `main`. This crate knows no noun: it
-//! has never heard of a chunk or a block.
+//! puts the [`porch`] around them and hands the result to [`serve`]; [`program`] is its `main`. This crate knows no
+//! noun: it has never heard of a chunk or a block.
 //!
 //! ```no_run
 //! use axum::{Json, extract::State};

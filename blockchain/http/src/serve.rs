@@ -283,8 +283,8 @@ impl Listening {
 struct OpenConnections(HashMap<task::Id, (Answering, AbortHandle)>);
 
 impl OpenConnections {
-    /// Ends so many of those at which nothing has been asked for longest, as far as there are any. A service that has as
-    /// many as it may has places for the next callers so: those that only hold theirs keep nobody out.
+    /// Ends so many of those at which nothing has been asked for longest, as far as there are any. A service that has
+    /// as many as it may has places for the next callers so: those that only hold theirs keep nobody out.
     fn end_some_that_rest(&self, count: usize) {
         let open = self.0.values().filter(|(_, task)| !task.is_finished());
         let resting = open.filter_map(|(at, task)| Some((at.resting_since()?, task)));

@@ -27,8 +27,8 @@ pub struct Keep {
     /// Something to keep with it; may be given several times.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
-    /// Until when it is kept, regardless of who wants to remove it: 2036-01-01, or with a time. It can be extended, and never
-    /// shortened.
+    /// Until when it is kept, regardless of who wants to remove it: 2036-01-01, or with a time. It can be extended, and
+    /// never shortened.
     #[arg(long, value_name = "TIME", value_parser = day_or_time)]
     pub retain_until: Option<Timestamp>,
     /// Let anyone who has the bytes recompute the root: leaves go without salt.

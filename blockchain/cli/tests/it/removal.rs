@@ -1,4 +1,5 @@
-//! `lucid rm`, `hold`, `release`, `retain` and `retention`: what is left, what is refused, and that the rest stays sound.
+//! `lucid rm`, `hold`, `release`, `retain` and `retention`: what is left, what is refused, and that the rest stays
+//! sound.
 
 use std::fs;
 

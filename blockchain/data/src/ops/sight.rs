@@ -1,8 +1,8 @@
 //! Which sessions and chunks a caller sees.
 //!
 //! A route hands it to what is about more than one session: for everything else it is asked before the route is.
-//! Invariant: a caller that does not see a session is told what is told of one that there is not, and learns of no chunk
-//! but those of sessions that are seen, and those that were sent by the same caller.
+//! Invariant: a caller that does not see a session is told what is told of one that there is not, and learns of no
+//! chunk but those of sessions that are seen, and those that were sent by the same caller.
 
 use lucid_api::access::Narrowing;
 use lucid_core::digest::ChunkId;

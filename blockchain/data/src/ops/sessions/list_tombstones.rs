@@ -17,6 +17,8 @@ pub struct TombstonePage {
 
 /// Tombstones that one request looks at.
 const LOOKED_AT_MAX: usize = 16_384;
+/// Of these, in one go.
+const BATCH: usize = 256;
 
 /// Up to `limit` tombstones from behind `cursor`; a page may be short, even empty, and yet have a next one.
 pub fn list_tombstones(
@@ -35,8 +37,8 @@ pub fn list_tombstones(
     let mut to = cursor.map_or_else(|| end.clone(), |cursor| end.clone().min(cursor.to_vec()));
     let (mut tombstones, mut looked_at) = (Vec::new(), 0);
     loop {
-        let rows = vault.index().scan(&from, &to, limit, true)?;
-        let is_last = rows.len() < limit;
+        let rows = vault.index().scan(&from, &to, BATCH, true)?;
+        let is_last = rows.len() < BATCH;
         looked_at += rows.len();
         for (key, _) in rows {
             to.clone_from(&key);

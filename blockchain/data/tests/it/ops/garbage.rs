@@ -836,7 +836,8 @@ fn a_clock_that_is_far_ahead_ends_no_time_until_which_a_session_is_kept() {
     let id: SessionId = "of-0".parse().unwrap();
     retain_session(&store.vault, &store.locks, &id, day(20)).unwrap();
     let height = chain.height();
-    // The service's; the chain is not even asked. Then the producer's. Then both, and somebody says that they are right.
+    // The service's; the chain is not even asked. Then the producer's. Then both, and somebody says that they are
+    // right.
     for clocks in [(day(50), day(21)), (day(21), day(50))] {
         let refused = remove_at(&store, &chain, &id, clocks).unwrap_err();
         assert!(matches!(&refused, OpError::Retained { .. }), "{refused}");
