@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use lucid_api::access::{Token, TokenSource};
 use lucid_api::address::Address;
 use lucid_api::client::{ClientOptions, Trust};
-use lucid_api::tls::ServerKey;
+use lucid_api::tls::{Pin, ServerKey};
 use lucid_http::config::{Environment, process_environment};
 
 use crate::cmd::Home;
@@ -31,13 +31,14 @@ pub fn client_options(home: &Home, url: &Address) -> anyhow::Result<ClientOption
 /// How another server is spoken to than the one that all options are about.
 pub fn other_options(
     named: Option<&Path>,
+    pin: Option<Pin>,
     home: &Home,
     url: &Address,
 ) -> anyhow::Result<ClientOptions> {
     // The variable is for the first one.
     let environment = process_environment().into_iter().filter(|(name, _)| name != TOKEN).collect();
     let token = token_for(named, url, &environment)?;
-    let trust = Trust { authorities: home.ca.clone(), pin: None };
+    let trust = Trust { authorities: home.ca.clone(), pin: pin.map(ServerKey::from) };
     Ok(ClientOptions { token, trust, ..ClientOptions::default() })
 }
 

@@ -15,6 +15,7 @@ pub mod orders;
 mod removal;
 mod scrub;
 pub mod synchronised;
+mod uploads;
 
 use std::collections::BTreeMap;
 
@@ -39,15 +40,13 @@ use crate::fact::{
 };
 
 pub use chain::{chain_key, own_chain};
-pub use chunks::{
-    Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, UploadNote, UploadedRow,
-    number_in,
-};
+pub use chunks::{Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, number_in};
 pub(crate) use removal::open_retention;
 pub use removal::{
     HoldRow, TombstoneRow, hold, removal_range, retention, tombstone, unchained_range,
 };
 pub use scrub::{scrub_key, scrubbed};
+pub use uploads::{UploadNote, UploadedRow};
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,24 +11,21 @@ mod source;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use lucid_api::access::{Role, Token, TokenEntry, TokenHash};
 use lucid_api::problem::ErrorCode;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use self::jwt::JwtKeys;
 pub use self::source::{AccessConfig, SecretSource};
 use self::source::{Found, Source};
 pub(crate) use self::source::{Stamp, stamp};
 use crate::caller::Caller;
+use crate::looks::Looks;
 use crate::reply::{Refusal, Reply};
-
-/// How long what was read from disk is believed without a look.
-const BELIEVED: Duration = Duration::from_secs(1);
 
 /// What tells the time, in microseconds since 1970.
 pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -42,7 +39,7 @@ struct Shared {
     own: Option<(TokenHash, Caller)>,
     now: Now,
     known: RwLock<Known>,
-    looked: Mutex<Instant>,
+    looks: Looks,
 }
 
 /// What was last read.
@@ -82,32 +79,38 @@ impl Credentials {
                 Some((token.hash(), caller))
             }
         };
-        let (known, looked) = (RwLock::new(known), Mutex::new(Instant::now()));
-        Ok(Self(Arc::new(Shared { sources, own, now, known, looked })))
+        let (known, looks) = (RwLock::new(known), Looks::new());
+        Ok(Self(Arc::new(Shared { sources, own, now, known, looks })))
     }
 
     /// None are asked for: everybody who reaches the service may do everything.
     pub fn nobody_asks() -> Self {
         let (sources, own, known) = Default::default();
         let now: Now = Arc::new(|| 0);
-        Self(Arc::new(Shared { sources, own, now, known, looked: Mutex::new(Instant::now()) }))
+        Self(Arc::new(Shared { sources, own, now, known, looks: Looks::new() }))
+    }
+
+    /// Looks at the files again, if the last look is long ago: in front of each request. A look that takes long is not
+    /// waited for, and what is known counts until it ends.
+    pub async fn look_again(&self) {
+        if !self.0.sources.is_empty() {
+            let shared = self.0.clone();
+            self.0.looks.again(move || shared.read_again()).await;
+        }
     }
 
     /// Whether callers have to show any.
     pub fn are_asked_for(&self) -> bool {
-        self.refresh();
         self.0.known.read().asked
     }
 
     /// Why a change of the files does not count yet, if so.
     pub fn fault(&self) -> Option<String> {
-        self.refresh();
         self.0.known.read().fault.clone()
     }
 
     /// Whose the credentials of a request are.
     pub fn caller(&self, given: &HeaderMap) -> Reply<Caller> {
-        self.refresh();
         let known = self.0.known.read();
         if !known.asked {
             return Ok(Caller::anyone());
@@ -148,15 +151,11 @@ impl Credentials {
             Some(token) => Ok(token.caller.clone()),
         }
     }
+}
 
-    /// Looks at the files again, if that is long ago. One request looks, the others go on with what is known.
-    fn refresh(&self) {
-        let Shared { sources, known, looked, .. } = &*self.0;
-        let Some(mut looked) = looked.try_lock() else { return };
-        if sources.is_empty() || looked.elapsed() < BELIEVED {
-            return;
-        }
-        *looked = Instant::now();
+impl Shared {
+    fn read_again(&self) {
+        let Self { sources, known, .. } = self;
         let is_as_it_was = {
             let known = known.read();
             known.fault.is_none() && known.stamps == source::stamps(sources)

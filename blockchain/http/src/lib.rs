@@ -78,6 +78,7 @@ pub mod telemetry;
 pub mod tls;
 
 mod docs;
+mod looks;
 
 /// What a service is called. One constant in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lucid_api::tls::{HTTP_1_1, Pin};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -22,9 +22,8 @@ use tokio_rustls::server::TlsStream;
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::credentials::{Now, Stamp, stamp};
+use crate::looks::Looks;
 
-/// How long what was read from disk is believed without a look.
-const BELIEVED: Duration = Duration::from_secs(1);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -45,7 +44,7 @@ struct Shared {
     config: TlsConfig,
     now: Now,
     known: RwLock<Known>,
-    looked: Mutex<Instant>,
+    looks: Looks,
 }
 
 struct Known {
@@ -113,7 +112,7 @@ impl Tls {
     /// Reads certificate and key. The error names the setting and what is wrong, and ends the start.
     pub fn open(config: &TlsConfig, now: Now) -> Result<Self, String> {
         let (known, config) = (RwLock::new(config.read()?), config.clone());
-        Ok(Self(Arc::new(Shared { config, now, known, looked: Mutex::new(Instant::now()) })))
+        Ok(Self(Arc::new(Shared { config, now, known, looks: Looks::new() })))
     }
 
     /// The key that clients may pin.
@@ -123,9 +122,15 @@ impl Tls {
 
     /// Why clients may not believe it, or a change of the files does not count yet.
     pub fn fault(&self) -> Option<String> {
-        self.refresh();
         let known = self.0.known.read();
         known.fault.clone().or_else(|| outdated(&known.certificate, (self.0.now)()))
+    }
+
+    /// Looks at the files again, if the last look is long ago: in front of each connection. A look that takes long is
+    /// not waited for, and what is known counts until it ends.
+    pub async fn look_again(&self) {
+        let shared = self.0.clone();
+        self.0.looks.again(move || shared.read_again()).await;
     }
 
     /// Agrees with a caller on how what follows is encrypted.
@@ -133,22 +138,18 @@ impl Tls {
         &self,
         stream: S,
     ) -> io::Result<TlsStream<S>> {
-        self.refresh();
+        self.look_again().await;
         let server = self.0.known.read().server.clone();
         match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(server).accept(stream)).await {
             Ok(accepted) => accepted,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
+}
 
-    /// Looks at the files again, if that is long ago. One connection looks, the others go on with what is known.
-    fn refresh(&self) {
-        let Shared { config, known, looked, .. } = &*self.0;
-        let Some(mut looked) = looked.try_lock() else { return };
-        if looked.elapsed() < BELIEVED {
-            return;
-        }
-        *looked = Instant::now();
+impl Shared {
+    fn read_again(&self) {
+        let Self { config, known, .. } = self;
         let is_as_it_was = {
             let known = known.read();
             known.fault.is_none() && known.stamps == config.stamps()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lucid_api::address::Address;
+use lucid_api::tls::Pin;
 use lucid_api::v1::scrub::FindingState;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::digest::SessionRoot;
@@ -37,6 +38,9 @@ pub struct Mirror {
     /// A file with the token that is shown to it; else the line of that server in ~/.config/lucid/credentials.
     #[arg(long, env = "LUCID_TO_TOKEN_FILE", value_name = "FILE")]
     to_token_file: Option<PathBuf>,
+    /// The key of that server, by which alone it is believed, as it says when it starts.
+    #[arg(long, value_name = "SHA256")]
+    to_pin: Option<Pin>,
     /// Remove in the second store what was removed in the first.
     #[arg(long)]
     prune: bool,
@@ -74,7 +78,7 @@ impl Mirror {
         reading::say(output, from.only_read());
         let to: Box<dyn Mirrored> = match (&self.to_server, &self.destination) {
             (Some(url), _) => {
-                let options = other_options(self.to_token_file.as_deref(), home, url)?;
+                let options = other_options(self.to_token_file.as_deref(), self.to_pin, home, url)?;
                 Box::new(remote::Remote::connect(url, options)?)
             }
             (None, folder) => {

@@ -64,6 +64,7 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
+    admission.credentials.look_again().await;
     match admission.caller(&request) {
         Ok(caller) => {
             if let Some(name) = caller.name() {

@@ -28,8 +28,21 @@ fn open(config: &AccessConfig) -> Credentials {
     Credentials::open(config, Arc::new(|| NOW)).unwrap()
 }
 
+/// Has the files looked at, as in front of a request.
+fn look(credentials: &Credentials) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(credentials.look_again());
+}
+
+/// What is told of files that do not count.
+fn fault(credentials: &Credentials) -> Option<String> {
+    look(credentials);
+    credentials.fault()
+}
+
 /// Who a text makes its holder; the error is the code and the sentence.
 fn who(credentials: &Credentials, text: &str) -> Result<String, String> {
+    look(credentials);
     let caller = credentials.caller(&shown(text));
     caller.map(|caller| caller.to_string()).map_err(|refusal| {
         assert_eq!(refusal.code(), ErrorCode::Unauthorized);
@@ -59,7 +72,7 @@ fn a_list_counts_as_it_is_now_and_one_that_cannot_be_read_changes_nothing() {
     let path = list(folder.path());
     let config = AccessConfig { tokens: Some(path.clone()), ..AccessConfig::default() };
     let credentials = open(&config);
-    assert!(credentials.are_asked_for() && credentials.fault().is_none());
+    assert!(credentials.are_asked_for() && fault(&credentials).is_none());
     assert_eq!(who(&credentials, "lucid_read").unwrap(), "read (read)");
     assert!(who(&credentials, "lucid_dead").unwrap_err().contains("expired"));
     assert!(who(&credentials, "lucid_new").unwrap_err().contains("none that counts"));
@@ -74,15 +87,12 @@ fn a_list_counts_as_it_is_now_and_one_that_cannot_be_read_changes_nothing() {
             Some(text) => write(&path, text),
             None => std::fs::remove_file(&path).unwrap(),
         }
-        soon(|| credentials.fault().is_some());
-        let fault = credentials.fault().unwrap();
-        assert!(
-            fault.contains("stay as they were") && fault.contains("LUCID_TOKENS_FILE"),
-            "{fault}"
-        );
+        soon(|| fault(&credentials).is_some());
+        let told = fault(&credentials).unwrap();
+        assert!(told.contains("stay as they were") && told.contains("LUCID_TOKENS_FILE"), "{told}");
         assert!(who(&credentials, "lucid_new").is_ok());
         write(&path, &added);
-        soon(|| credentials.fault().is_none());
+        soon(|| fault(&credentials).is_none());
     }
     write(&path, &before);
     soon(|| who(&credentials, "lucid_new").is_err());
@@ -103,7 +113,10 @@ fn a_list_that_may_be_there_asks_from_when_it_is_and_goes_on_when_it_is_gone() {
     assert!(!credentials.are_asked_for());
     assert_eq!(credentials.caller(&HeaderMap::new()).unwrap().to_string(), "anyone");
     write(&path, &format!("a admin {}\n", token("a").hash()));
-    soon(|| credentials.are_asked_for());
+    soon(|| {
+        look(&credentials);
+        credentials.are_asked_for()
+    });
     assert_eq!(who(&credentials, "lucid_a").unwrap(), "a (admin)");
     assert!(credentials.caller(&HeaderMap::new()).is_err());
     std::fs::remove_file(&path).unwrap();
@@ -170,7 +183,31 @@ fn nobody_is_refused_while_a_long_list_is_read_again() {
         callers.into_iter().map(|caller| caller.join().unwrap()).sum()
     });
     assert!(asked > 1_000, "{asked}");
-    assert_eq!(credentials.fault(), None);
+    assert_eq!(fault(&credentials), None);
+}
+
+/// A list on a file system that hangs: here a pipe that nobody writes to.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_to_its_end_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = list(folder.path());
+    let server = Server::start(&[("LUCID_TOKENS_FILE", path.to_str().unwrap())]).await;
+    std::fs::remove_file(&path).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let shown =
+        format!("GET /api/v1/things/7 HTTP/1.1\nAuthorization: Bearer {}", token("read").expose());
+    // From the second second on the list is looked at, and no look ends.
+    let ends = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < ends {
+        for head in [shown.as_str(), "GET /health HTTP/1.1"] {
+            let asked = tokio::time::timeout(Duration::from_secs(20), server.ask(head, b"")).await;
+            assert_eq!(asked.unwrap().status, 200, "{head}");
+        }
+    }
+    server.stop().await;
+    // The one that looks is let go.
+    std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
 }
 
 /// What stands in the wrong place of a list may be a secret, and everybody may ask for `/health`.

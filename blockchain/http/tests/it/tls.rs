@@ -107,6 +107,7 @@ async fn a_certificate_is_read_again_and_one_that_cannot_be_changes_nothing() {
     }
     std::fs::write(&config.certificate, "nothing").unwrap();
     while tls.fault().is_none() {
+        tls.look_again().await;
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -115,6 +116,7 @@ async fn a_certificate_is_read_again_and_one_that_cannot_be_changes_nothing() {
     ask("https", &server, by_pin(second)).await.unwrap();
     authority.certify(folder.path(), 2_024);
     while !tls.fault().is_some_and(|fault| fault.contains("expired")) {
+        tls.look_again().await;
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
