@@ -253,6 +253,17 @@ fn both_services_speak_tls_and_are_believed_by_their_authority_or_their_key() {
     let refused = home.run(&[&"--server", &url, &"--pin", &other, &"ls"]);
     assert_eq!(refused.code, 69, "{}", refused.err);
     assert!(refused.err.contains("--pin") && refused.err.contains(&pin), "{}", refused.err);
+    // The second server of a mirror has a pin of its own.
+    home.archive("local", &file);
+    let mirror: [&dyn AsRef<OsStr>; 3] = [&"mirror", &"--to-server", &url];
+    let refused = home.run(&mirror);
+    assert!(
+        refused.code != 0 && refused.err.contains("certificate"),
+        "{} {}",
+        refused.code,
+        refused.err
+    );
+    home.done(&[&mirror[..], &[&"--to-pin", &pin]].concat());
     let wrong = home.run(&[&"--server", &url, &"--pin", &"none", &"ls"]);
     assert!(wrong.code == 64 && wrong.err.contains("a pin is sha256:"), "{}", wrong.err);
 }
