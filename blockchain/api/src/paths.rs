@@ -68,6 +68,12 @@ pub const SESSION_FILE: &str = "/api/v1/sessions/{session_id}/files/{*path}";
 pub const SESSION_TAR: &str = "/api/v1/sessions/{session_id}/archive.tar";
 /// Files by their path, in all archived folders.
 pub const FIND: &str = "/api/v1/find";
+/// The read log: its sessions, one a day.
+pub const AUDIT: &str = "/api/v1/audit";
+/// Entries of the read log.
+pub const AUDIT_ENTRIES: &str = "/api/v1/audit/entries";
+/// One session of the read log, as it is kept.
+pub const AUDIT_SESSION: &str = "/api/v1/audit/sessions/{session_id}";
 /// A proof bundle.
 pub const SESSION_PROOF: &str = "/api/v1/sessions/{session_id}/proof";
 /// One chunk's way to the root and into the block, as JSON.

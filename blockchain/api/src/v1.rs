@@ -6,6 +6,7 @@
 
 pub mod anchoring;
 pub mod anchors;
+pub mod audit;
 pub mod blocks;
 pub mod chain;
 pub mod chunks;

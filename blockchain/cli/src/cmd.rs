@@ -7,6 +7,7 @@
 
 mod append;
 mod archive;
+mod audit;
 mod cat;
 mod chain;
 mod check_proof;
@@ -203,6 +204,8 @@ enum Verb {
     Mirror(mirror::Mirror),
     /// List and change the keys of a folder.
     Keys(keys::Keys),
+    /// Say what was asked of a service, by whom, and how it ended.
+    Audit(audit::Audit),
     /// Make, list and revoke tokens, by which services know their callers.
     Token(token::TokenVerb),
     /// List sessions, or the files of one.
@@ -259,6 +262,7 @@ impl Verb {
     fn only_reads(&self) -> bool {
         match self {
             Self::Ls(_)
+            | Self::Audit(_)
             | Self::Find(_)
             | Self::Query(_)
             | Self::Show(_)
@@ -327,6 +331,7 @@ impl Verb {
             Self::Scrub(_) => "nothing was changed; run the same command again, and it goes on",
             Self::Chain(_) => "blocks that were taken are kept whole; run the same command again",
             Self::Ls(_)
+            | Self::Audit(_)
             | Self::Find(_)
             | Self::Query(_)
             | Self::Show(_)
@@ -398,6 +403,7 @@ impl Arguments {
         match &self.verb {
             Verb::CheckProof(_) | Verb::Verify(_) | Verb::Scrub(_) => true,
             Verb::Chain(verb) => verb.gives_verdict(),
+            Verb::Audit(verb) => verb.gives_verdict(),
             _ => false,
         }
     }
@@ -457,6 +463,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Keys(verb) => verb.run(home, output),
         Verb::Token(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
+        Verb::Audit(verb) => verb.run(home, output),
         Verb::Find(verb) => verb.run(home, output),
         Verb::Query(verb) => verb.run(home, output),
         Verb::Show(verb) => verb.run(home, output),

@@ -1,9 +1,10 @@
 //! Where sessions live: in a data folder of this process, or behind a server.
 //!
 //! The verbs work on a [`Place`] and do not know which. What it promises is split by who relies on it: who fills
-//! sessions ([`mod@write`]), reads them ([`read`]), asks for documents ([`query`]), checks sessions ([`verify`]), removes
+//! sessions ([`mod@write`]), reads them ([`read`]), reads what was read ([`mod@audit`]), asks for documents ([`query`]), checks sessions ([`verify`]), removes
 //! them ([`remove`]), and keeps the store well ([`upkeep`]). Both kinds of place have a file for each, and one for being mirrored ([`mirror`]).
 
+pub mod audit;
 pub mod local;
 pub(crate) mod mirror;
 pub mod query;
@@ -17,6 +18,7 @@ pub mod write;
 
 use lucid_store::files::folder::OnlyRead;
 
+pub use audit::ReadAudit;
 pub use lucid_data_chain::ops::chunks::store_chunks::StorageOptions;
 pub use query::{AskedDocuments, QueryDocuments};
 pub use read::ReadSessions;
@@ -27,7 +29,13 @@ pub use write::{Begun, Filling, KeptPart, WriteSessions};
 
 /// What holds sessions.
 pub trait Place:
-    WriteSessions + ReadSessions + QueryDocuments + VerifySessions + RemoveSessions + KeepStore
+    WriteSessions
+    + ReadSessions
+    + ReadAudit
+    + QueryDocuments
+    + VerifySessions
+    + RemoveSessions
+    + KeepStore
 {
     /// The id of the store, in hex, if it can be told.
     fn store(&self) -> anyhow::Result<Option<String>>;

@@ -23,6 +23,9 @@ pub const ALGORITHM: &str = "lucid-session-tree/v1";
 /// The bytes that one leaf takes when it is opened in a proof.
 pub const LEAF_BYTES: usize = 8 + 8 + 4 + 32 + 32;
 
+/// What the names of sessions begin with that services keep themselves: the read log.
+pub const RESERVED: &str = "lucid.";
+
 /// A text that is no session's name, or no layout's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionFault {
@@ -53,6 +56,11 @@ impl SessionId {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the name is one of those that services keep for sessions of their own.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(RESERVED)
     }
 
     /// BLAKE3 of the name.

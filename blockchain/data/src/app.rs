@@ -35,6 +35,8 @@ use crate::ops::OpError;
 use crate::ops::chunks::put_chunk::Bounds;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::proofs::prove_session::Allow;
+use crate::read_log::ReadLog;
+use crate::read_log::witness::{Recorder, Recording};
 use crate::routes;
 use crate::workers::anchoring::Anchoring;
 use crate::workers::indexing::IndexQueue;
@@ -149,6 +151,10 @@ pub struct App {
     pub stopped: Mutex<Vec<&'static str>>,
     /// For how many days sealed sessions are kept; zero is for ever.
     pub keep_days: u32,
+    /// The same of sessions of the read log.
+    pub keep_log_days: u32,
+    /// What is asked of the service, on its way to the sessions that keep it.
+    pub read_log: ReadLog,
     /// What tells the time.
     pub clock: Clock,
     /// When the service started.
@@ -169,9 +175,9 @@ impl App {
         } else if !config.chunks.encrypt {
             tracing::warn!("DATA_CHAIN_ENCRYPTION_ENABLED is off: new chunks are not encrypted");
         }
-        if config.keep_days > 0 && anchoring.is_disabled() {
+        if config.keep_days.max(config.keep_log_days) > 0 && anchoring.is_disabled() {
             tracing::warn!(
-                "DATA_CHAIN_KEEP_DAYS removes nothing: sessions have the age that the chain gives them, and \
+                "DATA_CHAIN_KEEP_DAYS and LUCID_READ_LOG_KEEP_DAYS remove nothing: sessions have the age that the chain gives them, and \
                  anchoring is disabled"
             );
         }
@@ -201,6 +207,8 @@ impl App {
             felt: Mutex::new((Instant::now(), None)),
             stopped: Mutex::default(),
             keep_days: config.keep_days,
+            keep_log_days: config.keep_log_days,
+            read_log: ReadLog::default(),
             clock: config.clock.clone(),
             started: Instant::now(),
         }
@@ -331,6 +339,10 @@ impl App {
             let status = paths::STATUS;
             report = report.detail(format!("{damaged} places are damaged; {status} names them"));
         }
+        if let Some(why) = self.read_log.fault() {
+            let detail = format!("nothing is given that has to be noted: {why}");
+            report = report.optional("read_log", false).detail(detail);
+        }
         let stopped = self.stopped.lock().join(", ");
         report = report.optional("workers", stopped.is_empty());
         if !stopped.is_empty() {
@@ -420,8 +432,14 @@ pub fn router(
     tls: Option<Tls>,
 ) -> Router {
     let probe = app.clone();
-    Porch::new(SERVICE, &config.common, credentials, move || probe.report())
-        .tls(tls)
+    let porch = Porch::new(SERVICE, &config.common, credentials, move || probe.report()).tls(tls);
+    let porch = match config.read_log {
+        Recording::Never => porch,
+        recording => {
+            porch.witness(Arc::new(Recorder::new(app.clone(), credentials.clone(), recording)))
+        }
+    };
+    porch
         .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
         .replies(app.replies.clone())
         .around(routes::routes(app))

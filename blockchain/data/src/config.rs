@@ -17,6 +17,7 @@ use lucid_store::files::folder::Passphrase;
 
 use crate::ops::documents::sync_documents::ChainPins;
 use crate::ops::upkeep::expire_sessions::KEEP_DAYS_MAX;
+use crate::read_log::witness::Recording;
 pub use chunks::{ChunkSettings, Scrub, Split};
 
 /// What the service is called.
@@ -68,6 +69,12 @@ pub struct Config {
     /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
     /// is collected, each leaving a tombstone. 0 keeps them for ever.
     pub keep_days: u32,
+    /// `LUCID_READ_LOG`: whether requests are noted in the read log: `on`, `off`, or, without it, where callers have
+    /// to show who they are.
+    pub read_log: Recording,
+    /// `LUCID_READ_LOG_KEEP_DAYS`: sessions of the read log that were anchored over so many days ago are removed when
+    /// garbage is collected. 0 keeps them for ever.
+    pub keep_log_days: u32,
     /// `DATA_SYNC_INTERVAL`: how often the block-manager is asked for blocks that are not here as documents.
     pub sync_interval: Duration,
     /// `LUCID_CHAIN_GENESIS`, `LUCID_CHAIN_PRODUCER_KEY`: what its chain has to be.
@@ -100,6 +107,12 @@ fn read(settings: &mut Settings<'_>) -> Config {
         session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
         engine: engine(settings),
         keep_days: keep_days(settings),
+        read_log: read_log(settings),
+        keep_log_days: settings.within(
+            &Key::new("read_log.keep_days", "LUCID_READ_LOG_KEEP_DAYS"),
+            0,
+            0..=KEEP_DAYS_MAX,
+        ),
         sync_interval: settings.seconds(
             &Key::new("sync.interval_seconds", "DATA_SYNC_INTERVAL"),
             30.0,
@@ -135,6 +148,19 @@ pub(crate) fn client_options(outbound: &Outbound, retry: Retry) -> ClientOptions
 fn keep_days(settings: &mut Settings<'_>) -> u32 {
     let key = settings.own("keep_days", "KEEP_DAYS");
     settings.within(&key, 0, 0..=KEEP_DAYS_MAX)
+}
+
+fn read_log(settings: &mut Settings<'_>) -> Recording {
+    let key = Key::new("read_log.enabled", "LUCID_READ_LOG");
+    match settings.optional(&key) {
+        None => Recording::OfKnown,
+        Some(_) if settings.flag(&key, true) => Recording::Always,
+        Some(_) => {
+            settings
+                .warn("LUCID_READ_LOG is off: nobody can tell later what was read, and by whom");
+            Recording::Never
+        }
+    }
 }
 
 fn engine(settings: &mut Settings<'_>) -> Option<Address> {

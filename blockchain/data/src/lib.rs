@@ -17,6 +17,7 @@ pub mod opened;
 pub mod ops;
 mod problems;
 pub mod projection;
+pub mod read_log;
 pub mod reply;
 pub mod routes;
 pub mod row;

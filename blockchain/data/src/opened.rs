@@ -149,6 +149,8 @@ pub struct SessionLocks {
     /// How our own clock goes while timed streams come. Sealing forgets, since what it told is in the
     /// timeline then.
     clocks: Mutex<HashMap<SessionId, ClockDrift>>,
+    /// The session that the read log is written to.
+    log: Mutex<Option<SessionId>>,
 }
 
 impl Default for SessionLocks {
@@ -157,19 +159,20 @@ impl Default for SessionLocks {
             return Self::none();
         }
         let stripes = (0..STRIPES).map(|_| Mutex::new(())).collect();
-        Self {
-            stripes,
-            seal: Some(Mutex::new(())),
-            news: Mutex::default(),
-            clocks: Mutex::default(),
-        }
+        Self { stripes, seal: Some(Mutex::new(())), ..Self::none() }
     }
 }
 
 impl SessionLocks {
     /// No locks at all: no writer waits for another.
     pub fn none() -> Self {
-        Self { stripes: Vec::new(), seal: None, news: Mutex::default(), clocks: Mutex::default() }
+        Self {
+            stripes: Vec::new(),
+            seal: None,
+            news: Mutex::default(),
+            clocks: Mutex::default(),
+            log: Mutex::default(),
+        }
     }
 
     /// Waits until nobody else writes to the session, where there are locks.
@@ -220,6 +223,16 @@ impl SessionLocks {
     /// Ends watching.
     pub fn forget_clock(&self, session: &SessionId) {
         self.clocks.lock().remove(session);
+    }
+
+    /// Keeps a session for the read log from now on, instead of the one before.
+    pub fn keep_for_log(&self, session: &SessionId) {
+        *self.log.lock() = Some(session.clone());
+    }
+
+    /// Whether the read log is written to a session.
+    pub fn is_log(&self, session: &SessionId) -> bool {
+        self.log.lock().as_ref() == Some(session)
     }
 
     /// Forgets what is older.

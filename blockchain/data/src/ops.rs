@@ -1,6 +1,7 @@
 //! The verbs of a data-chain, one a file. An op is a function whose parameters are the parts of a
 //! store that it needs; it blocks, and knows nothing of HTTP.
 
+pub mod audit;
 pub mod chunks;
 pub mod documents;
 pub mod error;

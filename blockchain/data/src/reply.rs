@@ -6,6 +6,7 @@ pub mod files;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
+use lucid_api::v1::audit::AuditSession;
 use lucid_api::v1::documents::DocumentSource;
 use lucid_api::v1::maintenance::{GarbageCollected, Optimised, Progress};
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
@@ -42,6 +43,16 @@ use crate::ops::upkeep::scrub_store::standings;
 use crate::row::{
     self, HoldRow, Reference, SealedRow, SessionName, SessionRow, SessionStage, TombstoneRow,
 };
+
+/// A session of the read log.
+pub fn audit_session(row: &SessionRow, quiet_since: Timestamp) -> AuditSession {
+    AuditSession {
+        session_id: row.id.to_string(),
+        started_at: row.started_at.to_string(),
+        status: status(row, quiet_since),
+        bytes: row.sealed.as_ref().map_or(row.offset(), |sealed| sealed.content_bytes),
+    }
+}
 
 /// A session as reading shows it.
 /// `quiet_since`: since when a live stream must have been silent to count as unterminated.

@@ -4,6 +4,7 @@
 //! far that is and nothing else; requests end before the delivery of anchors, and the store is closed last.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::chain::http::HttpChain;
 use crate::config::{Config, SERVICE};
 use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
 use crate::workers::anchoring::{self, Anchoring};
+use crate::workers::read_log::{self, Writing};
 use crate::workers::sync::{self, Synchronising};
 use crate::workers::{self, indexing, start};
 
@@ -54,6 +56,9 @@ pub enum StartError {
     /// It was told to end before it had started. What is stored is as it was.
     #[error("the service was told to end before its data folder was open")]
     Stopped,
+    /// The system has no thread for the read log.
+    #[error("the read log cannot be written: {0}")]
+    Thread(io::Error),
     /// A part of the start failed in a way that nobody foresaw.
     #[error("the start failed: {0}")]
     Failed(#[from] JoinError),
@@ -66,6 +71,7 @@ pub struct Running {
     serving: JoinHandle<Drained>,
     local: Option<JoinHandle<Drained>>,
     workers: Vec<JoinHandle<()>>,
+    writing: Writing,
 }
 
 /// Runs the service until the shutdown is asked for and everything has ended.
@@ -126,6 +132,13 @@ pub async fn serve(
             return Err(error);
         }
     };
+    let writing = match read_log::start(&app) {
+        Ok(writing) => writing,
+        Err(error) => {
+            serving.abort();
+            return Err(StartError::Thread(error));
+        }
+    };
     let router = app::router(app.clone(), &config, &credentials, tls);
     late.set(router.clone());
     let local = serve_locally(SERVICE, &config.common.data_dir.join(RUN), router, shutdown);
@@ -151,7 +164,7 @@ pub async fn serve(
     ];
     let pin = tls_pin.map(tracing::field::display);
     tracing::info!(%address, pin, "Lucid Data Chain Service started successfully");
-    Ok(Running { address, app, serving, local, workers })
+    Ok(Running { address, app, serving, local, workers, writing })
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
@@ -256,7 +269,7 @@ impl Running {
 
     /// Waits until the shutdown was asked for and everything has ended, the store last.
     pub async fn ended(self) -> Result<Drained, StartError> {
-        let Self { app, serving, local, workers, .. } = self;
+        let Self { app, serving, local, workers, writing, .. } = self;
         let stopping = app.jobs.clone();
         let last_work = async {
             stopping.stopping().await;
@@ -273,7 +286,12 @@ impl Running {
         if let Some(local) = local {
             local.await?;
         }
-        tokio::task::spawn_blocking(move || app.opened.vault.close()).await??;
+        let closing = move || {
+            // The last requests are answered, and so noted.
+            writing.end();
+            app.opened.vault.close()
+        };
+        tokio::task::spawn_blocking(closing).await??;
         tracing::info!("Lucid Data Chain Service shutdown complete");
         Ok(drained)
     }

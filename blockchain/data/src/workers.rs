@@ -1,6 +1,6 @@
 //! What the service does by itself, or goes on doing when it was asked for: bringing anchors and tombstones to
 //! the engine ([`anchoring`]), keeping its figures ([`figures`]), making entries of what waits to be indexed
-//! ([`indexing`]), collecting garbage and packing ([`maintenance`]), reading stored bytes again ([`scrub`]), taking
+//! ([`indexing`]), collecting garbage and packing ([`maintenance`]), writing the read log ([`read_log`]), reading stored bytes again ([`scrub`]), taking
 //! documents from a block-manager ([`sync`]), and verifying sessions (`verification`, only when
 //! asked).
 
@@ -8,6 +8,7 @@ pub mod anchoring;
 pub mod figures;
 pub mod indexing;
 pub mod maintenance;
+pub mod read_log;
 pub mod scrub;
 pub mod sync;
 pub mod verification;

@@ -9,6 +9,7 @@ mod cors;
 mod count;
 mod observe;
 mod path;
+mod witness;
 mod wording;
 
 pub(crate) use admit::{Gate, admit, panicked};
@@ -21,4 +22,6 @@ pub(crate) use count::Replies;
 pub use observe::RequestId;
 pub(crate) use observe::{Observer, observe, refused_document};
 pub(crate) use path::Tidy;
+pub use witness::{Giving, Passage, Passing, Subject, Witness, Witnessed};
+pub(crate) use witness::{Watch, witness};
 pub(crate) use wording::wording;

@@ -9,6 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
+use ipnet::IpNet;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -20,8 +21,8 @@ use crate::config::CommonConfig;
 use crate::credentials::Credentials;
 use crate::health::{HealthReport, Probe};
 use crate::layers::{
-    Admission, Callers, Cors, Gate, Observer, Replies, Tidy, Wanted, admit, admit_caller,
-    authenticate, callers, observe, panicked, wording,
+    Admission, Callers, Cors, Gate, Observer, Replies, Tidy, Wanted, Watch, Witness, admit,
+    admit_caller, authenticate, callers, observe, panicked, witness, wording,
 };
 use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
 use crate::rates::Rates;
@@ -50,6 +51,8 @@ pub struct Porch {
     bodies: Budget,
     replies: Budget,
     alias: Option<(&'static str, &'static str)>,
+    proxies: Arc<[IpNet]>,
+    watch: Option<Watch>,
 }
 
 /// What a report says besides, where something of this is wrong.
@@ -90,6 +93,8 @@ impl Porch {
             bodies: Budget::default(),
             replies: Budget::default(),
             alias: None,
+            proxies: config.rates.proxies.clone().into(),
+            watch: None,
         }
     }
 
@@ -105,6 +110,12 @@ impl Porch {
     /// Serves everything below `to` also below `from`.
     pub fn alias(mut self, from: &'static str, to: &'static str) -> Self {
         self.alias = Some((from, to));
+        self
+    }
+
+    /// Shows each request to a witness.
+    pub fn witness(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.watch = Some(Watch { witness, proxies: self.proxies.clone() });
         self
     }
 
@@ -145,6 +156,8 @@ impl Porch {
             .layer(unless_said(CONTENT_SECURITY_POLICY, NOTHING))
             .layer(unless_said(CACHE_CONTROL, "no-store"))
             .layer(unless_said(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            // It is shown what is refused here and further in, too.
+            .layer(from_fn_with_state(self.watch, witness))
             .layer(from_fn_with_state(Arc::new(self.callers), callers))
             .layer(cors)
             .layer(from_fn_with_state(self.admission, authenticate))

@@ -72,7 +72,7 @@ impl Rates {
         let Some(shared) = &self.0 else { return Ok(()) };
         let counted = match name {
             Some(name) => Counted::Name(name.to_owned()),
-            None => Counted::Address(network(shared.client(peer, given))),
+            None => Counted::Address(network(client(&shared.proxies, peer, given))),
         };
         let counted = shared.with_room(counted);
         let Err(early) = shared.limiter.check_key(&counted) else { return Ok(()) };
@@ -86,25 +86,6 @@ impl Rates {
 }
 
 impl Shared {
-    /// The address that a request comes from: the last one that no known proxy has.
-    fn client(&self, peer: IpAddr, given: &HeaderMap) -> IpAddr {
-        let is_proxy = |address: &IpAddr| self.proxies.iter().any(|net| net.contains(address));
-        let mut client = peer.to_canonical();
-        if !is_proxy(&client) {
-            return client;
-        }
-        let said = given.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok());
-        let said: Vec<&str> = said.flat_map(|value| value.split(',')).collect();
-        for address in said.iter().rev() {
-            let Ok(address) = address.trim().parse::<IpAddr>() else { break };
-            client = address.to_canonical();
-            if !is_proxy(&client) {
-                break;
-            }
-        }
-        client
-    }
-
     /// The same, or everybody else's share where too many are kept in mind already.
     fn with_room(&self, counted: Counted) -> Counted {
         if self.limiter.len() < CALLERS_MAX {
@@ -116,8 +97,27 @@ impl Shared {
     }
 }
 
+/// The address that a request comes from: the last one that no known proxy has.
+pub(crate) fn client(proxies: &[IpNet], peer: IpAddr, given: &HeaderMap) -> IpAddr {
+    let is_proxy = |address: &IpAddr| proxies.iter().any(|net| net.contains(address));
+    let mut client = peer.to_canonical();
+    if !is_proxy(&client) {
+        return client;
+    }
+    let said = given.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok());
+    let said: Vec<&str> = said.flat_map(|value| value.split(',')).collect();
+    for address in said.iter().rev() {
+        let Ok(address) = address.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !is_proxy(&client) {
+            break;
+        }
+    }
+    client
+}
+
 /// Whom an address stands for.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

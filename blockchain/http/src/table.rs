@@ -27,12 +27,16 @@ pub(crate) const BEARER: &str = "bearer";
 pub enum Access {
     /// Begins sessions, adds to them, asks where they end and seals them.
     Append,
-    /// Lists, reads and proves.
+    /// Lists, looks and asks.
     Read,
+    /// Is given what sessions hold: bytes, chunks, names of files, proofs of parts.
+    Content,
     /// Has something checked, or takes evidence, without being given content.
     Verify,
     /// Adds what is no session's: transactions.
     Write,
+    /// Reads what others did: the read log.
+    Audit,
     /// Removes, holds, copies whole stores, looks after them.
     Administer,
 }
@@ -43,9 +47,10 @@ impl Access {
         use Role::{Admin, Append, Audit, Read, Write};
         match self {
             Self::Append => &[Append, Write, Admin],
-            Self::Read => &[Read, Write, Admin],
+            Self::Read | Self::Content => &[Read, Write, Admin],
             Self::Verify => &[Read, Write, Audit, Admin],
             Self::Write => &[Write, Admin],
+            Self::Audit => &[Audit, Admin],
             Self::Administer => &[Admin],
         }
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::framing::{self, ReadFrames};
 use crate::v1::anchors::{AnchorSession, AnchorState};
+use crate::v1::audit::{AuditQuery, AuditSession};
 use crate::v1::chunks::{BATCH_MAX, ChunkIds, MissingChunks, StoredChunk, StoredChunks};
 use crate::v1::documents::DocumentItems;
 use crate::v1::files::{FileEntry, FilesQuery};
@@ -379,6 +380,21 @@ impl DataChainClient {
     /// Looks for files in all archived folders: lines ([`FindLine`](crate::v1::find::FindLine)), as they are found.
     pub fn find(&self, query: &FindQuery) -> Result<Download, ClientError> {
         self.at.download(self.at.get(paths::FIND, &[])?.query(&query.to_query()), None)
+    }
+
+    /// The sessions of the read log, the oldest first.
+    pub fn audit_sessions(&self) -> Result<List<AuditSession>, ClientError> {
+        self.at.reply(&self.at.get(paths::AUDIT, &[])?)
+    }
+
+    /// Entries of the read log: lines ([`AuditEntry`](crate::v1::audit::AuditEntry)), as they are found.
+    pub fn audit_entries(&self, query: &AuditQuery) -> Result<Download, ClientError> {
+        self.at.download(self.at.get(paths::AUDIT_ENTRIES, &[])?.query(&query.to_query()), None)
+    }
+
+    /// A session of the read log, as it is kept.
+    pub fn audit_session(&self, session_id: &str) -> Result<Download, ClientError> {
+        self.at.download(self.at.get(paths::AUDIT_SESSION, &[session_id.as_bytes()])?, None)
     }
 
     /// A page of documents at `path` (like [`paths::DATA_BLOCKS`]): parameters as the API documents them.

@@ -188,6 +188,14 @@ pub(super) fn text(key: &str, value: Vec<u8>) -> Result<String, String> {
     String::from_utf8(value).map_err(|_| format!("{key} is not UTF-8"))
 }
 
+/// Refuses what is said again.
+pub(super) fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
+    match before {
+        None => Ok(()),
+        Some(_) => Err(format!("{name} is said twice")),
+    }
+}
+
 /// A value that must be a number.
 pub(super) fn number<T: std::str::FromStr>(key: &str, value: &[u8]) -> Result<T, String> {
     str::from_utf8(value)

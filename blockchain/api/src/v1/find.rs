@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::files::{FileEntry, pair, text};
+use super::files::{FileEntry, once, pair, text};
 use super::sessions::SessionStatus;
 use crate::document::{SessionId, Time};
 use crate::percent;
@@ -90,14 +90,6 @@ impl FindQuery {
             query.push(pair(&name, value.as_bytes()));
         }
         query.join("&")
-    }
-}
-
-/// Refuses what is said again.
-fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
-    match before {
-        None => Ok(()),
-        Some(_) => Err(format!("{name} is said twice")),
     }
 }
 

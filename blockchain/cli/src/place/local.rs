@@ -4,6 +4,7 @@
 //! chain is opened only by the verbs that need it.
 
 mod anchoring;
+mod audit;
 mod mirror;
 mod query;
 mod read;

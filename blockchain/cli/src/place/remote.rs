@@ -1,5 +1,6 @@
 //! Sessions behind a server: the client cuts and hashes, asks what is missing, sends only what is new.
 
+mod audit;
 mod mirror;
 mod patience;
 mod query;

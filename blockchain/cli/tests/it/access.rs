@@ -13,19 +13,29 @@ use crate::home::{Home, noise, wait};
 use crate::server::Server;
 
 /// A new token: its text, and what it is called.
-fn create(home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> (String, String) {
+pub fn create(home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> (String, String) {
     let made = home.json(&[&[&"token" as &dyn AsRef<OsStr>, &"create"], arguments].concat());
     (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
 }
 
 /// A command against a server with a token in a variable.
-fn run_as(server: &Server, home: &Home, token: &str, arguments: &[&dyn AsRef<OsStr>]) -> Output {
+pub fn run_as(
+    server: &Server,
+    home: &Home,
+    token: &str,
+    arguments: &[&dyn AsRef<OsStr>],
+) -> Output {
     let mut command = home.command(arguments);
     command.env("LUCID_DATA_CHAIN_URL", &server.url).env("LUCID_TOKEN", token);
     command.output().unwrap()
 }
 
-fn done_as(server: &Server, home: &Home, token: &str, arguments: &[&dyn AsRef<OsStr>]) -> Vec<u8> {
+pub fn done_as(
+    server: &Server,
+    home: &Home,
+    token: &str,
+    arguments: &[&dyn AsRef<OsStr>],
+) -> Vec<u8> {
     let ran = run_as(server, home, token, arguments);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     ran.stdout

@@ -18,6 +18,7 @@
 mod access;
 mod append;
 mod archive;
+mod audit;
 mod capture;
 #[path = "../../../http/tests/certificates/mod.rs"]
 mod certificates;

@@ -1,7 +1,7 @@
 //! Why an op did not do what it was asked. Each is one answer on the wire; `problems` has the table.
 
 use lucid_core::digest::{ChunkId, SessionRoot};
-use lucid_core::session::SessionId;
+use lucid_core::session::{RESERVED, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_core::words::many_do;
 use lucid_store::{CommitError, StoreError};
@@ -26,6 +26,11 @@ pub enum OpError {
     /// There was such a session.
     #[error("session {} was removed at {}{}", .0.id, .0.removed_at, because(&.0.reason))]
     Removed(Box<TombstoneRow>),
+    /// A session is one of those that only the service itself begins, fills and removes.
+    #[error(
+        "session ids that begin with {RESERVED:?} are the service's own, and {0} is one: choose another"
+    )]
+    Reserved(SessionId),
     /// A session is held.
     #[error("session {session} is held{}: release it first", because(reason))]
     Held {

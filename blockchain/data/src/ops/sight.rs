@@ -100,7 +100,7 @@ impl Sight {
         self.session_of(index, cipher, chunk).map(|session| session.is_some())
     }
 
-    /// A session that is seen and has a chunk.
+    /// A session that is seen and has a chunk. Chunks of the read log are read as such, and not by their hashes.
     pub fn session_of(
         &self,
         index: &dyn Index,
@@ -111,6 +111,7 @@ impl Sight {
         for name in of {
             if let Some(session) = row::session(index, cipher, &name)?
                 && self.sees(&session)
+                && !session.id.is_reserved()
             {
                 return Ok(Some(session));
             }

@@ -19,6 +19,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_http::budget::keep;
 use lucid_http::extract::{Path, Query, expect, read_json as read_json_text};
+use lucid_http::layers::{Passing, Subject};
 use lucid_http::limits::{Allowance, Limits};
 use lucid_http::reply::{Content, Refusal, Reply};
 use lucid_http::stream::Upload;
@@ -352,7 +353,7 @@ fn in_session(query: &ChunkQuery) -> Reply<Option<SessionId>> {
     )), (status = 206)))]
 pub async fn get_chunk(
     State(app): AppState,
-    sight: Sight,
+    (sight, passing): (Sight, Passing),
     method: Method,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
@@ -360,8 +361,9 @@ pub async fn get_chunk(
 ) -> Reply<Response> {
     let accepts = given.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accepts.contains(BYTES) {
-        return raw(app, sight, &method, &called, &query, &given).await;
+        return raw(app, (sight, passing), (&method, &given), &called, &query).await;
     }
+    passing.concern(|| Subject { session: query.session_id.clone(), chunks: vec![called.clone()] });
     let session = in_session(&query)?;
     app.run_large(move |app| {
         let vault = &app.opened.vault;
@@ -386,22 +388,21 @@ pub async fn get_chunk(
         (status = 206, description = "the range asked for")))]
 pub async fn get_chunk_raw(
     State(app): AppState,
-    sight: Sight,
+    (sight, passing): (Sight, Passing),
     method: Method,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
     given: HeaderMap,
 ) -> Reply<Response> {
-    raw(app, sight, &method, &called, &query, &given).await
+    raw(app, (sight, passing), (&method, &given), &called, &query).await
 }
 
 async fn raw(
     app: std::sync::Arc<App>,
-    sight: Sight,
-    method: &Method,
+    (sight, passing): (Sight, Passing),
+    asked: (&Method, &HeaderMap),
     called: &str,
     query: &ChunkQuery,
-    given: &HeaderMap,
 ) -> Reply<Response> {
     let (session, called) = (in_session(query)?, called.to_owned());
     let found = app
@@ -412,7 +413,11 @@ async fn raw(
         .await?;
     let etag = found.id().map(|id| id.to_string());
     let content = Content { length: found.length(), etag: etag.as_deref(), kind: BYTES };
-    send(app, method, given, &content, move |app, range, sender: &mut BodySender| {
+    passing.concern(|| Subject {
+        session: query.session_id.clone(),
+        chunks: etag.iter().cloned().collect(),
+    });
+    send(app, &passing, asked, &content, move |app, range, sender: &mut BodySender| {
         let bytes = read_found(&app.opened.vault, &found)?;
         sender.give_part(bytes, range.start as usize..range.end as usize)
     })

@@ -14,6 +14,7 @@ use lucid_api::v1::chunks::{
     StoredChunks,
 };
 use lucid_http::extract::{Json, expect};
+use lucid_http::layers::{Passing, Subject};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 
@@ -105,9 +106,14 @@ pub async fn store_chunks(
 pub async fn get_chunks(
     State(app): AppState,
     sight: Sight,
+    passing: Passing,
     Json(asked): Json<ChunkIds>,
 ) -> Reply<Response> {
     within(&asked, GET_MAX)?;
+    passing.concern(|| Subject {
+        session: asked.session_id.clone(),
+        chunks: asked.chunks.iter().map(ToString::to_string).collect(),
+    });
     let session = asked.session_id.as_deref().map(session_id).transpose()?;
     let found = app
         .run(move |app| {
@@ -117,7 +123,7 @@ pub async fn get_chunks(
         .await?;
     let framed = found.iter().map(|(_, length)| u64::from(*length) + framing::HEADER_BYTES as u64);
     let length: u64 = framed.sum();
-    let body = stream(app, length, move |app, from, outlet| {
+    let body = stream(app, &passing, (length, None), move |app, from, outlet| {
         let left = outlet.pass_over(from, &found, |(_, length)| {
             u64::from(*length) + framing::HEADER_BYTES as u64
         });

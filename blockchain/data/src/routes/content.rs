@@ -19,6 +19,7 @@ use axum::response::Response;
 use lucid_api::paths;
 use lucid_http::budget::{Budget, FREE_BYTES};
 use lucid_http::extract::Path;
+use lucid_http::layers::{Giving, Passing};
 use lucid_http::places::{Places, RequestPlace};
 use lucid_http::reply::{Content, Reply, Selection};
 use lucid_http::stream::{NotTaken, Sender, download};
@@ -172,24 +173,29 @@ impl BodySender {
 }
 
 /// Streams what `read` gives from the byte it is told on, `length` bytes in all. The reply begins when its
-/// first piece is there.
+/// first piece is there, and it is noted that it is given.
 pub async fn stream(
     app: Arc<App>,
-    length: u64,
+    passing: &Passing,
+    (length, range): (u64, Option<String>),
     read: impl Fn(&App, u64, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
+    let noted = passing.begin(|| Giving { bytes: Some(length), range });
     let places = if length <= SMALL_BYTES { &app.rooms.small } else { &app.rooms.reading };
     let places = places.clone();
     let place = places.take().await?;
-    begin(app, place, Some(places), read).await
+    let body = begin(app, place, Some(places), read).await?;
+    noted.await.map(|()| body)
 }
 
 /// Streams what cannot be left off and gone on with. Few can be read at once: as many as `places` has.
 pub async fn stream_in_one(
     app: Arc<App>,
+    passing: &Passing,
     places: Places,
     read: impl Fn(&App, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
+    passing.begin(Giving::default).await?;
     let place = places.take().await?;
     begin(app, place, None, move |app, _, sender| read(app, sender)).await
 }
@@ -267,8 +273,8 @@ where
 /// Answers with the part of `content` that the request asks for, read by `read`.
 pub async fn send(
     app: Arc<App>,
-    method: &Method,
-    given: &HeaderMap,
+    passing: &Passing,
+    (method, given): (&Method, &HeaderMap),
     content: &Content<'_>,
     read: impl Fn(&App, Range<u64>, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Response> {
@@ -285,7 +291,9 @@ pub async fn send(
     let read = move |app: &App, from: u64, sender: &mut BodySender| {
         read(app, range.start.saturating_add(from)..range.end, sender)
     };
-    let body = stream(app, length, read).await?;
+    let part = matches!(selection, Selection::Part(_));
+    let part = part.then(|| format!("{}-{}/{}", range.start, range.end - 1, content.length));
+    let body = stream(app, passing, (length, part), read).await?;
     Ok(content.reply(&selection, body))
 }
 
@@ -296,6 +304,7 @@ pub async fn send(
         (status = 206, description = "the range asked for")))]
 pub async fn get_data(
     State(app): AppState,
+    passing: Passing,
     method: Method,
     Path(id): Path<String>,
     given: HeaderMap,
@@ -307,7 +316,7 @@ pub async fn get_data(
     let root = row.sealed.as_ref().map(|sealed| sealed.root.to_string());
     let length = row.sealed.as_ref().map_or(row.offset(), |sealed| sealed.content_bytes);
     let content = Content { length, etag: root.as_deref(), kind: BYTES };
-    send(app, &method, &given, &content, move |app, range, sender: &mut BodySender| {
+    send(app, &passing, (&method, &given), &content, move |app, range, sender: &mut BodySender| {
         let source = StoredSession::open_live(&app.opened.vault, &app.opened.locks, &id)?;
         read_range(&source, range, |bytes| sender.give(bytes))
     })

@@ -15,6 +15,7 @@ use lucid_api::v1::files::{FileEntry, FilesQuery};
 use lucid_api::v1::list::{List, PageQuery};
 use lucid_core::catalogue::{EntryKind, check_path};
 use lucid_http::extract::{BytePath, Path, RawQuery};
+use lucid_http::layers::Passing;
 use lucid_http::reply::{Content, Refusal, Reply};
 
 use super::content::{BYTES, BodySender, send, stream_in_one};
@@ -97,6 +98,7 @@ fn cursor_path(cursor: &str, below: &[u8]) -> Reply<Vec<u8>> {
         (status = 206, description = "the range asked for")))]
 pub async fn get_file(
     State(app): AppState,
+    passing: Passing,
     method: Method,
     BytePath(values): BytePath,
     given: HeaderMap,
@@ -122,7 +124,7 @@ pub async fn get_file(
     }
     let etag = format!("{root}-{}-{}", entry.offset, entry.length);
     let content = Content { length: entry.length, etag: Some(&etag), kind: BYTES };
-    send(app, &method, &given, &content, move |app, range, sender: &mut BodySender| {
+    send(app, &passing, (&method, &given), &content, move |app, range, sender: &mut BodySender| {
         let source = StoredSession::open(&app.opened.vault, &id)?;
         let within =
             entry.offset.saturating_add(range.start)..entry.offset.saturating_add(range.end);
@@ -136,6 +138,7 @@ pub async fn get_file(
     responses((status = 200, body = Vec<u8>, content_type = "application/x-tar")))]
 pub async fn get_archive(
     State(app): AppState,
+    passing: Passing,
     method: Method,
     Path(id): Path<String>,
 ) -> Reply<Response> {
@@ -146,7 +149,7 @@ pub async fn get_archive(
         Method::HEAD => axum::body::Body::empty(),
         _ => {
             let places = app.rooms.tars.clone();
-            stream_in_one(app, places, move |app, sender| {
+            stream_in_one(app, &passing, places, move |app, sender| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
                 let pieces = TarBody { sender, gathered: Vec::new() };
                 write_tar(&source, &[], Unreadable::Ends, pieces).map(drop)

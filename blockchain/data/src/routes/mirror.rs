@@ -8,6 +8,7 @@ use lucid_api::paths;
 use lucid_api::v1::mirror::ExportedSession;
 use lucid_api::v1::sessions::Session;
 use lucid_http::extract::{Json, Path};
+use lucid_http::layers::Passing;
 use lucid_http::reply::Reply;
 
 use super::sessions::show;
@@ -20,9 +21,12 @@ use crate::ops::sessions::import_session::import_session as import;
     params(("session_id" = String, Path)), responses((status = 200, body = ExportedSession)))]
 pub async fn export_session(
     State(app): AppState,
+    passing: Passing,
     Path(id): Path<String>,
 ) -> Reply<Answer<ExportedSession>> {
     let id = session_id(&id)?;
+    // Its secret, and what it consists of.
+    passing.give_content();
     let found = app.run(move |app| export(&app.opened.vault, &id)).await?;
     Ok(Answer(ExportedSession {
         started: STANDARD.encode(found.started),

@@ -10,10 +10,12 @@ use lucid_core::time::Timestamp;
 use lucid_core::timeline::Span;
 use lucid_http::caller::Caller;
 use lucid_http::extract::{Path, RawQuery};
+use lucid_http::layers::Passing;
 use lucid_http::reply::Reply;
 use lucid_http::table::{Access, Wanted};
 
 use super::content::BYTES;
+use super::sight::refuse_log;
 use super::{AppState, invalid, session_id};
 use crate::app::App;
 use crate::ops::proofs::prove_chunk::prove_chunk as prove_one;
@@ -33,7 +35,7 @@ use crate::reply::chunks::chunk_proof;
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn prove_session(
     State(app): AppState,
-    caller: Caller,
+    (caller, passing): (Caller, Passing),
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Reply<Response> {
@@ -41,7 +43,11 @@ pub async fn prove_session(
     let wanted = wanted(ProofQuery::parse(&query).map_err(invalid)?)?;
     // Such a proof shows what it is about, and what of its chunks and pages lies beside that.
     if matches!(wanted, WantedProof::Bytes(_) | WantedProof::Path(_) | WantedProof::Span(_)) {
-        Wanted { access: Access::Read, is_within: true }.check(&caller)?;
+        passing.give_content();
+        match id.is_reserved() {
+            true => refuse_log(&caller, &id)?,
+            false => Wanted { access: Access::Content, is_within: true }.check(&caller)?,
+        }
     }
     let prove = move |app: &App, allow: Allow<'_>| prove(&app.opened.vault, &id, &wanted, allow);
     let bundle = app.run_asking(prove).await?;

@@ -17,10 +17,12 @@ use lucid_api::v1::documents::{
 use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use lucid_api::{paths, percent};
 use lucid_http::extract::{JsonOrNone, Query};
+use lucid_http::layers::Passing;
 use lucid_http::reply::Reply;
 use serde_json::value::RawValue;
 
 use super::content::stream_in_one;
+use super::lines::LINES;
 use super::{AppState, invalid};
 use crate::app::App;
 use crate::document::{DocumentKind, Source};
@@ -129,8 +131,6 @@ fn wanted_form(given: &HeaderMap) -> Option<(ExportForm, &'static str)> {
     })
 }
 
-/// JSON, a value a line.
-pub(super) const LINES: &str = "application/x-ndjson";
 /// Documents as a table.
 const TABLE: &str = "text/csv";
 
@@ -142,7 +142,9 @@ async fn export(
     (form, kind): (ExportForm, &'static str),
 ) -> Reply<Response> {
     let places = app.rooms.searches.clone();
-    let body = stream_in_one(app, places, move |app, sender| {
+    // Documents are no content of sessions.
+    let passing = Passing::default();
+    let body = stream_in_one(app, &passing, places, move |app, sender| {
         let vault = &app.opened.vault;
         export_documents(vault, &query, form, most, &mut |bytes| match bytes {
             [] => sender.check(),

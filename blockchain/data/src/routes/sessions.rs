@@ -23,6 +23,7 @@ use lucid_core::manifest::{Appendix, AppendixKind, End, ExitStatus, SIGNAL_MAX};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_http::extract::{Json, JsonOrNone, Path, Query};
+use lucid_http::layers::{Passing, Subject};
 use lucid_http::reply::{Refusal, Reply};
 
 use super::{AppState, UPLOAD_OFFSET, invalid, limit, session_id};
@@ -52,8 +53,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 pub async fn create_session(
     State(app): AppState,
     sight: Sight,
+    passing: Passing,
     Json(wanted): Json<CreateSession>,
 ) -> Reply<(StatusCode, Answer<Session>)> {
+    passing.concern(|| Subject { session: wanted.session_id.clone(), chunks: Vec::new() });
     let request = new_session(wanted, sight, &app)?;
     let (status, session) = app
         .run_refusing(move |app| {
@@ -66,6 +69,8 @@ pub async fn create_session(
             })
         })
         .await?;
+    let named = || Some(session.session_id.clone());
+    passing.concern(|| Subject { session: named(), chunks: Vec::new() });
     Ok((status, Answer(session)))
 }
 

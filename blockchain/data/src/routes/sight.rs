@@ -7,7 +7,9 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use lucid_api::access::Role;
+use lucid_api::problem::ErrorCode;
 use lucid_api::{paths, percent};
+use lucid_core::session::SessionId;
 use lucid_http::caller::Caller;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::table::{Access, RouteRow, Wanted};
@@ -48,7 +50,8 @@ pub(super) fn kept_to_sight(row: RouteRow<Arc<App>>, app: &Arc<App>) -> RouteRow
     let place = row.path.split('/').position(|segment| segment == "{session_id}");
     let Some(place) = place.filter(|_| row.wanted.is_within) else { return row };
     let begins = BEGINNING.contains(&row.path) && row.wanted.access == Access::Append;
-    let route = SessionRoute { app: app.clone(), place, begins };
+    let gives = row.wanted.access == Access::Content;
+    let route = SessionRoute { app: app.clone(), place, begins, gives };
     row.layer(from_fn_with_state(route, keep_to_sight))
 }
 
@@ -60,22 +63,41 @@ struct SessionRoute {
     place: usize,
     /// Whether it begins the session, if there is none.
     begins: bool,
+    /// Whether it gives what the session holds.
+    gives: bool,
+}
+
+/// Refuses the read log to those that may read everything else.
+pub(super) fn refuse_log(caller: &Caller, id: &SessionId) -> Reply<()> {
+    if !id.is_reserved() || caller.has_any(Access::Audit.roles()) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{id} is of the read log, and {caller} may not read that; the roles that may: audit, admin"
+    );
+    Err(Refusal::new(ErrorCode::Forbidden, detail))
 }
 
 /// Answers for a session that is not seen as for one that there is not.
 async fn keep_to_sight(
-    State(SessionRoute { app, place, begins }): State<SessionRoute>,
-    sight: Sight,
+    State(SessionRoute { app, place, begins, gives }): State<SessionRoute>,
+    (sight, caller): (Sight, Caller),
     request: Request,
     next: Next,
 ) -> Response {
-    if sight.has_all_sessions() {
+    if sight.has_all_sessions() && !gives {
         return next.run(request).await;
     }
     let named = request.uri().path().split('/').nth(place).and_then(percent::decode);
     let named = String::from_utf8_lossy(&named.unwrap_or_default()).into_owned();
     let checked: Reply<()> = async {
         let id = session_id(&named)?;
+        if gives {
+            refuse_log(&caller, &id)?;
+        }
+        if sight.has_all_sessions() {
+            return Ok(());
+        }
         let check = move |app: &App| match begins {
             true => sight.check_or_begin(&app.opened.vault, &id),
             false => sight.check(&app.opened.vault, &id),

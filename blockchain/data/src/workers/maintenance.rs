@@ -37,6 +37,7 @@ pub fn collect_now(
 ) -> Reply<GarbageCollected> {
     let request = GarbageRequest {
         keep_days: wanted.keep_days.unwrap_or(app.keep_days),
+        keep_log_days: app.keep_log_days,
         dry_run: wanted.dry_run,
         confirm: wanted.confirm,
     };

@@ -2,6 +2,7 @@
 
 mod anchors;
 mod append;
+mod audit;
 mod chunk;
 mod chunk_batches;
 mod clock;

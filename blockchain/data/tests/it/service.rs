@@ -53,6 +53,11 @@ impl Service {
         Self::try_start_by(clock.clone(), folder, &[]).unwrap()
     }
 
+    /// The same with settings.
+    pub fn start_by_with(clock: &Clock, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::try_start_by(clock.clone(), folder, settings).unwrap()
+    }
+
     fn try_start_by(
         clock: Clock,
         folder: &Path,

@@ -12,7 +12,7 @@ use crate::every_route::wrong_answers;
 use crate::service::Service;
 
 /// A service that knows the tokens of [`list`], and these besides: name, role, and what it is narrowed to.
-fn guarded(folder: &std::path::Path, more: &[(&str, &str, &str)]) -> Service {
+pub fn guarded(folder: &std::path::Path, more: &[(&str, &str, &str)]) -> Service {
     let tokens = list(folder);
     let mut text = std::fs::read_to_string(&tokens).unwrap();
     for (name, role, narrowing) in more {
@@ -33,10 +33,10 @@ fn guarded(folder: &std::path::Path, more: &[(&str, &str, &str)]) -> Service {
 }
 
 /// A caller of a service.
-struct As<'a>(&'a Service, String);
+pub struct As<'a>(pub &'a Service, String);
 
 impl As<'_> {
-    fn ask(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> (u16, Value) {
+    pub fn ask(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> (u16, Value) {
         let As(service, bearer) = self;
         let request = service.http.request(method.parse().unwrap(), service.url(path));
         let request = request.bearer_auth(bearer);
@@ -52,20 +52,20 @@ impl As<'_> {
         (status, value)
     }
 
-    fn get(&self, path: &str) -> (u16, Value) {
+    pub fn get(&self, path: &str) -> (u16, Value) {
         self.ask("GET", path, "", Vec::new())
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.ask("POST", path, "application/json", body.to_string().into_bytes())
     }
 
-    fn put(&self, path: &str, bytes: &[u8]) -> (u16, Value) {
+    pub fn put(&self, path: &str, bytes: &[u8]) -> (u16, Value) {
         self.ask("PUT", path, "application/octet-stream", bytes.to_vec())
     }
 
     /// Sends chunks in a batch.
-    fn send(&self, chunks: &[&[u8]]) -> (u16, Value) {
+    pub fn send(&self, chunks: &[&[u8]]) -> (u16, Value) {
         let mut body = Vec::new();
         for chunk in chunks {
             body.extend_from_slice(&lucid_api::framing::header(chunk.len()).unwrap());
@@ -75,7 +75,7 @@ impl As<'_> {
     }
 }
 
-fn caller<'a>(service: &'a Service, name: &str) -> As<'a> {
+pub fn caller<'a>(service: &'a Service, name: &str) -> As<'a> {
     As(service, token(name).expose().to_owned())
 }
 

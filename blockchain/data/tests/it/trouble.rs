@@ -14,6 +14,7 @@ use lucid_data_chain::config::{self, SERVICE};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::workers::anchoring::Anchoring;
 use lucid_data_chain::workers::figures::measure;
+use lucid_data_chain::workers::read_log::{self, Writing};
 use lucid_http::credentials::Credentials;
 use lucid_http::serve::{Drained, Listening, Shutdown};
 use lucid_store::StoreError;
@@ -71,6 +72,7 @@ struct Troubled {
     index: Arc<Wrong>,
     shutdown: Shutdown,
     serving: JoinHandle<Drained>,
+    writing: Option<Writing>,
     http: Client,
     base: String,
     runtime: Runtime,
@@ -79,6 +81,11 @@ struct Troubled {
 
 impl Troubled {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One whose settings say this besides.
+    fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let service = Service::start(folder.path());
         service.begin("s");
@@ -106,10 +113,15 @@ impl Troubled {
             limits: Limits::default(),
         })
         .unwrap();
-        let config = config::load(&Default::default(), None).unwrap().config;
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let config = config::load(&settings.collect(), None).unwrap().config;
         let (shutdown, runtime) = (Shutdown::new(), Runtime::new().unwrap());
         let jobs = app::jobs(&shutdown, &Clock::system());
         let app = Arc::new(App::new(opened, &config, Anchoring::default(), jobs));
+        let writing = {
+            let _within = runtime.enter();
+            Some(read_log::start(&app).unwrap())
+        };
         let listening = Listening::bind(SERVICE, "127.0.0.1:0".parse().unwrap());
         let listening = runtime.block_on(listening).unwrap();
         let base = format!("http://{}", listening.address());
@@ -120,7 +132,7 @@ impl Troubled {
         let until = shutdown.clone();
         let serving = runtime.spawn(async move { listening.serve(router, &until).await });
         let http = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        Self { app, disk, index, shutdown, serving, http, base, runtime, _folder: folder }
+        Self { app, disk, index, shutdown, serving, writing, http, base, runtime, _folder: folder }
     }
 
     fn get(&self, path: &str) -> Response {
@@ -216,6 +228,7 @@ impl Drop for Troubled {
     fn drop(&mut self) {
         self.shutdown.ask();
         let _ended = self.runtime.block_on(&mut self.serving);
+        self.writing.take().unwrap().end();
     }
 }
 
@@ -396,4 +409,58 @@ fn a_verification_ends_when_its_caller_leaves() {
     assert_eq!(shown["state"], "stopped", "{shown}");
     assert!(shown["done"].as_u64() < shown["total"].as_u64(), "{shown}");
     assert_eq!(service.history(), json!([]), "nobody waits for what it found");
+}
+
+/// Reads until the reply ends, or breaks off: what came, and whether it was whole.
+fn read_all(mut reply: Response) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let whole = std::io::Read::read_to_end(&mut reply, &mut bytes).is_ok();
+    (bytes, whole)
+}
+
+#[test]
+fn nothing_is_given_that_cannot_be_noted() {
+    let service = Troubled::start_with(&[("LUCID_READ_LOG", "on")]);
+    let (short, long) = ("/api/v1/chunks/first/raw?session_id=t", "/api/v1/sessions/s/data");
+    assert_eq!(read_all(service.get(long)), (content(), true));
+    let entries = || {
+        let (text, whole) = read_all(service.get("/api/v1/audit/entries"));
+        assert!(whole);
+        let lines = std::str::from_utf8(&text).unwrap().lines().filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let noted = entries();
+    assert_eq!((&noted[0]["ended"], &noted[0]["bytes"]), (&json!("begun"), &Value::Null));
+
+    service.disk.refuse(Call::Append, "log/", Errno::NOSPC, 0, usize::MAX);
+    let (status, code, document) = problem(service.get(short));
+    assert_eq!((status, code.as_str()), (503, "unavailable"), "{document}");
+    assert!(document["detail"].to_string().contains("read log"), "{document}");
+    assert_eq!(problem(service.get(long)).0, 503);
+    // A stream whose length is not known does not begin.
+    assert_eq!(problem(service.get("/api/v1/find?path=*")).0, 503);
+    let (_, health) = service.json("/health");
+    assert_eq!(health["read_log"], json!(false), "{health}");
+    // What tells nothing that is stored is told as before, and a refusal is a refusal.
+    assert_eq!(service.get("/api/v1/sessions/s").status(), 200);
+    assert_eq!(problem(service.get("/api/v1/sessions/none/data")).0, 404);
+
+    service.disk.repair();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while service.json("/health").1.get("read_log").is_some() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(service.get(short).status(), 200);
+    let noted: Vec<(String, String)> = entries()
+        .iter()
+        .map(|entry| (entry["target"].as_str().unwrap(), entry["ended"].as_str().unwrap()))
+        .map(|(target, ended)| (target.to_owned(), ended.to_owned()))
+        .collect();
+    // What was tried meanwhile is noted now.
+    let tried = [(short, "refused"), (long, "refused"), ("/api/v1/sessions/none/data", "refused")];
+    for wanted in tried {
+        let is_wanted = |(target, ended): &&(String, String)| (&**target, &**ended) == wanted;
+        assert_eq!(noted.iter().filter(is_wanted).count(), 1, "{wanted:?}: {noted:?}");
+    }
 }

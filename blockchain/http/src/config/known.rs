@@ -83,6 +83,8 @@ pub const VARIABLES: &[&str] = &[
     "LUCID_PEER_TOKEN_FILE",
     "LUCID_PIN",
     "LUCID_RATE_LIMIT",
+    "LUCID_READ_LOG",
+    "LUCID_READ_LOG_KEEP_DAYS",
     "LUCID_TLS_CERT_FILE",
     "LUCID_TLS_KEY_FILE",
     "LUCID_TOKEN",

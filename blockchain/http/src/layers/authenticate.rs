@@ -4,6 +4,7 @@
 //! what the service is, how it is, and its documentation.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
@@ -14,6 +15,7 @@ use lucid_api::access::Role;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 
+use super::Passage;
 use crate::caller::Caller;
 use crate::credentials::Credentials;
 use crate::rates::Rates;
@@ -71,6 +73,9 @@ pub(crate) async fn authenticate(
                 // In each line of the log that is about this request.
                 tracing::Span::current().record("caller", name);
             }
+            if let Some(passage) = request.extensions().get::<Arc<Passage>>() {
+                passage.know_caller(&caller);
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -95,6 +100,9 @@ pub(crate) async fn admit_caller(
     let caller = request.extensions().get::<Caller>();
     match caller.map_or_else(unasked, |caller| wanted.check(caller)) {
         Ok(()) => {
+            if let Some(passage) = request.extensions().get::<Arc<Passage>>() {
+                passage.know_wanted(wanted);
+            }
             // What a caller sees depends on what it does.
             request.extensions_mut().insert(wanted);
             next.run(request).await

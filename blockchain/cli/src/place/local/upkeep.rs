@@ -31,6 +31,7 @@ impl KeepStore for Local {
         let Opened { vault, locks, key, .. } = &self.data;
         let request = GarbageRequest {
             keep_days: wanted.keep_days.unwrap_or(0),
+            keep_log_days: 0,
             dry_run: wanted.dry_run,
             confirm: wanted.confirm,
         };

@@ -20,6 +20,7 @@ use lucid_store::vault::{Known, Vault};
 pub use crate::fact::AHEAD_MAX;
 use crate::fact::{Fact, Placed, Uploaded};
 use crate::opened::SessionLocks;
+use crate::ops::audit::refuse_reserved;
 use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::open_for_writing;
@@ -138,6 +139,7 @@ fn put(
 }
 
 fn check(wanted: &PutChunk) -> Result<(), OpError> {
+    wanted.session.as_ref().map_or(Ok(()), refuse_reserved)?;
     let invalid = |sentence: String| Err(OpError::Invalid(sentence));
     if wanted.metadata.len() > CHUNK_METADATA_BYTES_MAX {
         return invalid(format!(

@@ -14,6 +14,7 @@ use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{CHUNKS_MAX, Referenced};
 use crate::opened::SessionLocks;
+use crate::ops::audit::refuse_reserved;
 use crate::ops::chunks::missing_chunks::has;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::look_again;
@@ -48,6 +49,7 @@ pub fn add_foreign_references(
 ) -> Result<Added, OpError> {
     // In front of looking for each: they may be too many.
     check(&chunks)?;
+    refuse_log(locks, id)?;
     refuse_unseen(vault, sight, id, &chunks)?;
     let mut pending = false;
     for (chunk, _) in &chunks {
@@ -65,6 +67,11 @@ pub fn add_foreign_references(
         copy_chunks(vault, storage, &session, &chunks)?;
     }
     add_references(vault, locks, id, start_index, chunks)
+}
+
+/// Copies of another store's read log are filled like any session; into our own comes only what we write.
+fn refuse_log(locks: &SessionLocks, id: &SessionId) -> Result<(), OpError> {
+    if locks.is_log(id) { refuse_reserved(id) } else { Ok(()) }
 }
 
 /// Refuses chunks that are not there for the caller: it would take what is another's by its id alone. They are sent
@@ -130,6 +137,7 @@ pub fn add_references(
     chunks: Vec<(ChunkId, u32)>,
 ) -> Result<Added, OpError> {
     check(&chunks)?;
+    refuse_log(locks, id)?;
     let _held = locks.hold(id);
     look_again(|| refer(vault, id, start_index, chunks.clone()))
 }

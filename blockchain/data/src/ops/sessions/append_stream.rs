@@ -14,6 +14,7 @@ use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{Fact, Marked, Referenced, Tail};
 use crate::opened::SessionLocks;
+use crate::ops::audit::refuse_reserved;
 use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::{open_for_writing, refuse_waiting};
@@ -47,6 +48,19 @@ pub struct StreamPiece<'a> {
 
 /// Takes the next bytes.
 pub fn append_stream(
+    vault: &Vault,
+    locks: &SessionLocks,
+    storage: StorageOptions,
+    now: Moment,
+    id: &SessionId,
+    piece: StreamPiece<'_>,
+) -> Result<StreamPosition, OpError> {
+    refuse_reserved(id)?;
+    append_own(vault, locks, storage, now, id, piece)
+}
+
+/// The same for a session that the service keeps itself.
+pub(in crate::ops) fn append_own(
     vault: &Vault,
     locks: &SessionLocks,
     storage: StorageOptions,

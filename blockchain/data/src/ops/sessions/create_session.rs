@@ -14,6 +14,7 @@ use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Retained, Started};
 use crate::opened::SessionLocks;
+use crate::ops::audit::refuse_reserved;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::{find_session, get_session};
 use crate::ops::sessions::hold_session::retain_at_least;
@@ -63,6 +64,16 @@ pub enum Created {
 /// parameters, since only its content can say whether it is the same. The id of a removed session is
 /// refused.
 pub fn create_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    request: NewSession,
+) -> Result<Created, OpError> {
+    request.id.as_ref().map_or(Ok(()), refuse_reserved)?;
+    create_own(vault, locks, request)
+}
+
+/// The same for a session that the service keeps itself.
+pub(in crate::ops) fn create_own(
     vault: &Vault,
     locks: &SessionLocks,
     request: NewSession,

@@ -17,6 +17,7 @@ use crate::anchoring::AnchorEngine;
 use crate::fact::{Fact, Removed};
 use crate::opened::SessionLocks;
 use crate::ops::OpError;
+use crate::ops::audit::refuse_reserved;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::find_session;
 use crate::ops::upkeep::count_age::{ask_the_chain, is_step};
@@ -28,6 +29,19 @@ use crate::row::{self, SessionName, TombstoneRow};
 /// Its chunks stay until garbage is collected, and longer where other sessions refer to them. A session that is
 /// removed already is answered as the first time, even if another reason is given now.
 pub fn remove_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    key: &SigningKey,
+    (now, chain): (Timestamp, Option<Timestamp>),
+    id: &SessionId,
+    reason: &str,
+) -> Result<TombstoneRow, OpError> {
+    refuse_reserved(id)?;
+    remove_aged(vault, locks, key, (now, chain), id, reason)
+}
+
+/// The same, for sessions that the service keeps itself, too: only age removes those.
+pub(in crate::ops) fn remove_aged(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,

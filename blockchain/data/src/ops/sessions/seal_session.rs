@@ -19,6 +19,7 @@ use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Referenced, Sealed};
 use crate::opened::SessionLocks;
+use crate::ops::audit::refuse_reserved;
 use crate::ops::chunks::put_chunk::gaps;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::{at_hand, look_again};
@@ -67,6 +68,20 @@ impl Default for SealRequest {
 
 /// Seals a session. Sealing a sealed session changes nothing and answers as the first time.
 pub fn seal_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    key: &SigningKey,
+    storage: StorageOptions,
+    now: Moment,
+    id: &SessionId,
+    request: &SealRequest,
+) -> Result<SessionRow, OpError> {
+    refuse_reserved(id)?;
+    seal_own(vault, locks, key, storage, now, id, request)
+}
+
+/// The same for a session that the service keeps itself.
+pub(in crate::ops) fn seal_own(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,

@@ -34,6 +34,8 @@ const ABNORMAL_BYTES: u64 = 256 << 20;
 pub struct GarbageRequest {
     /// Sessions that were anchored over so many days ago are removed first; zero keeps them.
     pub keep_days: u32,
+    /// The same of sessions of the read log.
+    pub keep_log_days: u32,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
     /// Free even an abnormal share of the store, and believe a clock that is far ahead.
@@ -94,8 +96,9 @@ pub fn collect_garbage(
             "segments are being rewritten already: wait until that has ended".into(),
         )
     })?;
-    let GarbageRequest { keep_days, dry_run, confirm } = *request;
+    let GarbageRequest { keep_days, keep_log_days, dry_run, confirm } = *request;
     check_days(keep_days)?;
+    check_days(keep_log_days)?;
     let mut garbage = Garbage::default();
     let stopped = Collected { stopped: true, ..Collected::default() };
     // Nobody knows whether a store rested for so long or the clock is wrong. What a day ends waits.
@@ -107,8 +110,13 @@ pub fn collect_garbage(
         (false, true) => Interrupted::OldAndFuture,
     };
     // The clock only says whether it is worth while to ask the chain.
-    let anchored_before = Over::days(now, keep_days);
-    let mut over = Over { now, anchored_before, chain: now, interrupted };
+    let mut over = Over {
+        now,
+        anchored_before: Over::days(now, keep_days),
+        log_anchored_before: Over::days(now, keep_log_days),
+        chain: now,
+        interrupted,
+    };
     if dry_run {
         garbage.expired = expire_sessions(vault, locks, key, &over, true)?;
     } else {
@@ -119,7 +127,8 @@ pub fn collect_garbage(
             if !confirm {
                 refuse_step(anchored, now)?;
             }
-            let run = RetentionRun { keep_days, timestamp: now };
+            let least = if keep_days > 0 { keep_days } else { keep_log_days };
+            let run = RetentionRun { keep_days: least, timestamp: now };
             let goes_on = &mut || watch(GarbageStage::Finding, 0, 0);
             let Some(chain) = ask_the_chain(vault, key, engine, run, goes_on)? else {
                 return Ok(Garbage { collected: stopped, ..garbage });
@@ -128,6 +137,7 @@ pub fn collect_garbage(
                 refuse_step(anchored, chain)?;
             }
             over.anchored_before = Over::days(chain, keep_days);
+            over.log_anchored_before = Over::days(chain, keep_log_days);
             // That such a clock is right can be confirmed for ages, and for no time until which a session is kept.
             let is_near = |anchored: &Timestamp| !is_step(*anchored, chain);
             over.chain =

@@ -17,7 +17,7 @@ use crate::ops::OpError;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::find_session;
 use crate::ops::sessions::list_sessions::{SessionFilter, list_sessions};
-use crate::ops::sessions::remove_session::remove_session;
+use crate::ops::sessions::remove_session::remove_aged;
 use crate::ops::upkeep::count_age::anchored_at;
 use crate::row::{self, SessionName, SessionRow};
 
@@ -50,6 +50,8 @@ pub struct Over {
     pub now: Timestamp,
     /// Sessions that were anchored before this are over.
     pub anchored_before: Option<Timestamp>,
+    /// The same of sessions of the read log.
+    pub log_anchored_before: Option<Timestamp>,
     /// The time of the block by which that is counted: what is kept until then is over, too.
     pub chain: Timestamp,
     /// Whether archives that were interrupted are.
@@ -164,8 +166,8 @@ pub fn expire_sessions(
         let is_kept = until.is_some_and(|until| until > over.chain);
         if !is_kept && is_aged(vault, session, &name, over)? {
             let times = (over.now, Some(over.chain));
-            let gone = dry_run
-                || tolerant(remove_session(vault, locks, key, times, &session.id, RETENTION))?;
+            let gone =
+                dry_run || tolerant(remove_aged(vault, locks, key, times, &session.id, RETENTION))?;
             expired.retention += u64::from(gone);
             expired.bytes += if gone { session.offset() } else { 0 };
         } else if until.is_none() && over.is_interrupted(locks, session) {
@@ -184,7 +186,11 @@ fn is_aged(
     name: &SessionName,
     over: &Over,
 ) -> Result<bool, OpError> {
-    let Some(before) = over.anchored_before.filter(|_| session.anchored.is_some()) else {
+    let before = match session.id.is_reserved() {
+        true => over.log_anchored_before,
+        false => over.anchored_before,
+    };
+    let Some(before) = before.filter(|_| session.anchored.is_some()) else {
         return Ok(false);
     };
     Ok(anchored_at(vault, name)?.is_some_and(|anchored| anchored < before))

@@ -77,7 +77,7 @@ fn collect_beside(
 }
 
 const fn keep(keep_days: u32) -> GarbageRequest {
-    GarbageRequest { keep_days, dry_run: false, confirm: false }
+    GarbageRequest { keep_days, keep_log_days: 0, dry_run: false, confirm: false }
 }
 
 fn remove(store: &Store, id: &SessionId) {

@@ -157,7 +157,7 @@ const OPS: [(&str, Op); 22] = [
         let Store { vault, locks, key, .. } = store;
         let later = NOW.plus_seconds(LATER);
         expire_uploads(vault, later, false)?;
-        let request = GarbageRequest { keep_days: 0, dry_run: false, confirm: true };
+        let request = GarbageRequest { confirm: true, ..GarbageRequest::default() };
         collect_garbage(vault, locks, key, later, None, &request, &mut |_, _, _| true).map(drop)
     }),
     ("optimise", |store| optimise(&store.vault, 3, 1, true, &mut |_, _| true).map(drop)),
