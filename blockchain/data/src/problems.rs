@@ -71,7 +71,7 @@ impl From<OpError> for Refusal {
             // The caller gets the tombstone that stands in the session's place.
             OpError::Removed(row) => Self::new(ErrorCode::Gone, detail)
                 .with("tombstone", serde_json::json!(reply::tombstone(&row))),
-            OpError::Reserved(_) => Self::new(ErrorCode::Forbidden, detail),
+            OpError::Reserved(_) | OpError::OfLog(_) => Self::new(ErrorCode::Forbidden, detail),
             OpError::Held { reason, .. } => {
                 Self::new(ErrorCode::Locked, detail).with("reason", reason)
             }

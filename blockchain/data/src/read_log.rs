@@ -5,8 +5,8 @@
 //! at most. One caller alone waits for one commit, and for nobody.
 //!
 //! Invariants: what waits to be written is bounded, and where there is no room nothing is given that would have to be
-//! noted; an entry that cannot be written is tried again for as long as the service runs, and who waits for it is told
-//! at once.
+//! noted; an entry about what was done is tried again for as long as the service runs, and who waits for one that fails
+//! is told at once.
 
 mod body;
 mod gathering;
@@ -27,6 +27,8 @@ use self::gathering::{Alike, Gathering};
 
 /// Bytes of entries that wait, about: from there on, nothing more is begun that would have to be noted.
 const WAITING_BYTES_MAX: usize = 32 << 20;
+/// From there on, entries about what was done are lost, and counted.
+const KEPT_BYTES_MAX: usize = 2 * WAITING_BYTES_MAX;
 /// What an entry takes beside its line.
 const ENTRY_BYTES: usize = 64;
 /// Most lines are shorter.
@@ -56,7 +58,10 @@ struct Queue {
     entries: Vec<Waiting>,
     /// When the first came of those that are waited for.
     since: Option<Instant>,
+    /// Of those, and of those that are being written.
     bytes: usize,
+    /// Entries for which there was no room.
+    lost: u64,
     gathering: Gathering,
     fault: Option<Arc<str>>,
     is_ending: bool,
@@ -156,7 +161,9 @@ impl ReadLog {
         };
         let (waiter, written) = oneshot::channel();
         let mut queue = self.0.queue.lock();
-        if queue.bytes >= WAITING_BYTES_MAX {
+        // What is done already has more room than what may still be refused.
+        if queue.bytes >= if is_kept { KEPT_BYTES_MAX } else { WAITING_BYTES_MAX } {
+            queue.lost += u64::from(is_kept);
             let why = queue.fault.clone();
             let why = why.unwrap_or_else(|| "it does not keep up with what is asked".into());
             return Written(Err(Unrecorded(why)));
@@ -211,14 +218,24 @@ impl ReadLog {
         for entry in queue.gathering.take(now, is_last) {
             queue.note(&entry);
         }
-        (queue.bytes, queue.since) = (0, None);
+        queue.since = None;
         self.0.awaited.store(0, Ordering::SeqCst);
         Batch { entries: std::mem::take(&mut queue.entries), is_last }
     }
 
-    /// Says that it can be written.
-    pub(crate) fn is_well(&self) {
-        self.0.queue.lock().fault = None;
+    /// Says that these could be written.
+    pub(crate) fn is_well(&self, written: &[Waiting]) {
+        let mut queue = self.0.queue.lock();
+        queue.fault = None;
+        queue.bytes -= written.iter().map(Waiting::bytes).sum::<usize>();
+        let lost = std::mem::take(&mut queue.lost);
+        drop(queue);
+        if lost > 0 {
+            tracing::error!(
+                entries = lost,
+                "there was no room for some of the read log, and they are lost"
+            );
+        }
     }
 
     /// Tells those that wait for entries that they are durable.
@@ -235,10 +252,14 @@ impl ReadLog {
         for waiter in entries.iter_mut().filter_map(|waiting| waiting.waiter.take()) {
             let _gone = waiter.send(Err(Unrecorded(why.clone())));
         }
-        entries.retain(|waiting| waiting.is_kept);
+        let mut given_up = 0;
+        entries.retain(|waiting| {
+            given_up += if waiting.is_kept { 0 } else { waiting.bytes() };
+            waiting.is_kept
+        });
         let mut queue = self.0.queue.lock();
         queue.fault = Some(why);
-        queue.bytes += entries.iter().map(Waiting::bytes).sum::<usize>();
+        queue.bytes -= given_up;
         entries.append(&mut queue.entries);
         queue.entries = entries;
     }
@@ -271,6 +292,7 @@ impl Queue {
 
     fn note(&mut self, entry: &AuditEntry) {
         match line(entry) {
+            Ok(_) if self.bytes >= KEPT_BYTES_MAX => self.lost += 1,
             Ok(line) => self.push(Waiting { line, waiter: None, is_kept: true }),
             Err(error) => tracing::error!(%error, "an entry cannot be noted"),
         }
@@ -324,7 +346,8 @@ mod tests {
         let kept = again.entries.iter().map(|waiting| String::from_utf8_lossy(&waiting.line));
         let kept: Vec<_> = kept.map(|line| line.contains("/a") || line.contains("/b")).collect();
         assert_eq!(kept, [true, true]);
-        log.is_well();
+        log.is_well(&again.entries);
+        assert_eq!(log.0.queue.lock().bytes, 0);
         ReadLog::wrote(again.entries);
         assert_eq!(log.fault(), None);
     }
@@ -335,7 +358,7 @@ mod tests {
         let target = "x".repeat(1 << 20);
         let mut kept = Vec::new();
         for _ in 0..40 {
-            kept.push(log.write(read(&target)));
+            kept.push(log.ask(read(&target)));
         }
         let refused = kept.pop().unwrap().await.unwrap_err();
         assert!(refused.to_string().contains("does not keep up"), "{refused}");

@@ -103,14 +103,14 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         GET    SESSION_PROOF        proofs::prove_session,          BATCH,    Verify within;
         GET    SESSION_CHUNK_PROOF  proofs::prove_chunk,            BATCH,    Verify within;
         POST   CHUNKS               chunk::put_chunk,               LARGE,    Append within;
-        GET    CHUNKS               chunk::list_chunks,             LARGE,    Read;
+        GET    CHUNKS               chunk::list_chunks,             LARGE,    Content;
         PUT    SESSION_CHUNK        chunk::put_session_chunk,       LARGE,    Append within;
         POST   SESSION_CHUNKS       chunk::add_session_chunk,       LARGE,    Append within;
         GET    SESSION_CHUNKS       chunk::list_session_chunks,     LARGE,    Content within;
         GET    CHUNK                chunk::get_chunk,               LARGE,    Content within;
         DELETE CHUNK                chunk::delete_chunk,            LARGE,    Administer;
         GET    CHUNK_RAW            chunk::get_chunk_raw,           LASTING,  Content within;
-        GET    CHUNK_METADATA       chunk::get_chunk_metadata,      ORDINARY, Read within;
+        GET    CHUNK_METADATA       chunk::get_chunk_metadata,      ORDINARY, Content within;
         POST   CHUNKS_MISSING       chunk_batches::missing_chunks,  ORDINARY, Append within;
         POST   CHUNKS_BATCH         chunk_batches::store_chunks,    BATCH,    Append within;
         POST   CHUNKS_GET           chunk_batches::get_chunks,      LASTING,  Content within;

@@ -282,16 +282,18 @@ impl Running {
             let _late = tokio::time::timeout_at(ends, stopping.quiet()).await;
         };
         let (drained, ()) = tokio::join!(serving, last_work);
-        let drained = drained?;
-        if let Some(local) = local {
-            local.await?;
-        }
+        let local = match local {
+            Some(local) => local.await.map(drop),
+            None => Ok(()),
+        };
         let closing = move || {
             // The last requests are answered, and so noted.
             writing.end();
             app.opened.vault.close()
         };
         tokio::task::spawn_blocking(closing).await??;
+        local?;
+        let drained = drained?;
         tracing::info!("Lucid Data Chain Service shutdown complete");
         Ok(drained)
     }

@@ -48,8 +48,10 @@ pub enum AuditEnd {
     Cut,
     /// Its caller left before it was answered. A change may have been made.
     Left,
-    /// It was refused, or failed.
+    /// It was refused.
     Refused,
+    /// The service could not do it, or not in time. A change may have been made.
+    Failed,
 }
 
 impl AuditEnd {
@@ -61,6 +63,7 @@ impl AuditEnd {
             Self::Cut => "cut",
             Self::Left => "left",
             Self::Refused => "refused",
+            Self::Failed => "failed",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `lucid audit`: what was asked of a service, by whom, and how it ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use clap::Subcommand;
 use lucid_api::v1::audit::{AuditEnd, AuditEntry, AuditKind, AuditSession};
@@ -83,7 +83,13 @@ struct Did {
     last: String,
     #[serde(skip)]
     begun: BTreeSet<String>,
+    /// Short reads that came last: what follows may say that they were not given.
+    #[serde(skip)]
+    short: VecDeque<(String, u64)>,
 }
+
+/// So many short reads are kept in mind.
+const SHORT_MAX: usize = 1_024;
 
 /// A caller, and what it did.
 #[derive(Serialize)]
@@ -233,18 +239,40 @@ impl Who {
 }
 
 impl Did {
+    /// A read that was noted before it was given, and was not.
+    fn take_back(&mut self, entry: &AuditEntry) {
+        self.begun.remove(&entry.request_id);
+        let is_same = |(id, _): &(String, u64)| *id == entry.request_id;
+        if let Some((_, bytes)) =
+            self.short.iter().position(is_same).and_then(|at| self.short.remove(at))
+        {
+            self.reads -= 1;
+            self.read_bytes -= bytes;
+        }
+    }
+
     fn count(&mut self, entry: &AuditEntry) {
         let times = entry.times.unwrap_or(1);
         match (entry.kind, entry.ended) {
             (AuditKind::Read, AuditEnd::Begun) => {
                 self.begun.insert(entry.request_id.clone());
             }
-            (_, AuditEnd::Refused) | (AuditKind::Refusal, _) => self.refused += times,
-            (AuditKind::Read, _) => {
-                self.begun.remove(&entry.request_id);
-                self.reads += times;
-                self.read_bytes += entry.bytes.unwrap_or(0);
+            (_, AuditEnd::Refused) | (AuditKind::Refusal, _) => {
+                self.take_back(entry);
+                self.refused += times;
             }
+            (AuditKind::Read, AuditEnd::Failed | AuditEnd::Left) => self.take_back(entry),
+            (AuditKind::Read, _) => {
+                let bytes = entry.bytes.unwrap_or(0);
+                if !self.begun.remove(&entry.request_id) {
+                    self.short.truncate(SHORT_MAX - 1);
+                    self.short.push_front((entry.request_id.clone(), bytes));
+                }
+                self.reads += times;
+                self.read_bytes += bytes;
+            }
+            // How it ended is another entry.
+            (AuditKind::Change, AuditEnd::Begun) => {}
             (AuditKind::Change, _) => self.changes += times,
         }
         self.unended = self.begun.len() as u64;

@@ -31,6 +31,9 @@ pub enum OpError {
         "session ids that begin with {RESERVED:?} are the service's own, and {0} is one: choose another"
     )]
     Reserved(SessionId),
+    /// What a session of the read log holds is for those alone that may read that.
+    #[error("{0} is of the read log: only the roles audit and admin, not narrowed, read that")]
+    OfLog(SessionId),
     /// A session is held.
     #[error("session {session} is held{}: release it first", because(reason))]
     Held {

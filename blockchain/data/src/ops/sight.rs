@@ -30,6 +30,8 @@ struct Part {
     narrowing: Option<Narrowing>,
     /// Only sessions that the caller began.
     is_own: bool,
+    /// Whether the read log may be read.
+    has_log: bool,
 }
 
 impl Sight {
@@ -39,8 +41,22 @@ impl Sight {
     }
 
     /// What a caller of this name sees: the sessions of a narrowing, or all; of them perhaps only those that it began.
+    /// What is in the read log it may not read.
     pub fn of(caller: String, narrowing: Option<Narrowing>, is_own: bool) -> Self {
-        Self(Some(Part { caller, narrowing, is_own }))
+        Self(Some(Part { caller, narrowing, is_own, has_log: false }))
+    }
+
+    /// The same with the read log.
+    pub fn with_log(self) -> Self {
+        Self(self.0.map(|part| Part { has_log: true, ..part }))
+    }
+
+    /// Refuses what a session of the read log holds to those that may read everything else.
+    pub fn refuse_log(&self, id: &SessionId) -> Result<(), OpError> {
+        match &self.0 {
+            Some(part) if id.is_reserved() && !part.has_log => Err(OpError::OfLog(id.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Whether nothing is hidden, not even chunks that no session has.

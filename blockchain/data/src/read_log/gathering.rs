@@ -56,8 +56,7 @@ impl Gathering {
         let is_stranger = alike.caller.is_none() && alike.kind == AuditKind::Refusal;
         if is_stranger && self.strangers >= STRANGERS_MAX && !self.sums.contains_key(&alike) {
             alike.from = None;
-            alike.route = Default::default();
-            entry.from = ELSEWHERE.to_owned();
+            alike.route = ("*".to_owned(), "*".to_owned());
         }
         let mut done = Vec::new();
         if self.sums.len() >= KINDS_MAX && !self.sums.contains_key(&alike) {
@@ -77,10 +76,10 @@ impl Gathering {
             Some(Sum { entry: sum @ None, .. }) => {
                 entry.times = Some(1);
                 entry.until = Some(entry.at.clone());
-                entry.target = match alike.route.1.is_empty() {
-                    true => entry.target,
-                    false => alike.route.1,
-                };
+                (entry.session, (entry.method, entry.target)) = (alike.session, alike.route);
+                if is_stranger && alike.from.is_none() {
+                    entry.from = ELSEWHERE.to_owned();
+                }
                 *sum = Some(entry);
             }
         }
@@ -158,7 +157,7 @@ mod tests {
         assert_eq!(told, STRANGERS_MAX + 1);
         let sums = gathering.take(now, true);
         assert_eq!(sums.iter().filter_map(|sum| sum.times).sum::<u64>(), 99_935);
-        assert!(sums.iter().all(|sum| sum.from == ELSEWHERE));
+        assert!(sums.iter().all(|sum| sum.from == ELSEWHERE && sum.target == "*"));
         for caller in 0..100_000_u32 {
             gathering.add(alike(Some(&caller.to_string()), 1), entry(caller), now);
         }

@@ -108,7 +108,11 @@ impl Recorder {
             session: session.or_else(|| named(passage, "{session_id}")),
             chunks,
             status: status.map(|status| status.as_u16()),
-            ended: if status.is_some_and(is_failed) { AuditEnd::Refused } else { AuditEnd::Whole },
+            ended: match status {
+                Some(status) if status.is_client_error() => AuditEnd::Refused,
+                Some(status) if status.is_server_error() => AuditEnd::Failed,
+                _ => AuditEnd::Whole,
+            },
             request_id: passage.request_id.clone(),
             ..super::entry(now, kind, method, target)
         }
@@ -127,7 +131,7 @@ impl Recorder {
             kind: entry.kind,
             caller: entry.caller.clone(),
             from,
-            session: entry.session.clone().filter(|_| !is_stranger),
+            session: entry.session.clone().filter(|_| entry.kind != AuditKind::Refusal),
             route: (entry.method.clone(), route),
             status: entry.status,
             ended: entry.ended,
@@ -188,9 +192,8 @@ impl Recorder {
         match self.log().ask(entry.clone()).await {
             Ok(()) => reply,
             Err(why) => {
-                let refused = (AuditEnd::Refused, Some(503), None);
-                (entry.ended, entry.status, entry.bytes) = refused;
-                self.log().note(entry);
+                (entry.ended, entry.status, entry.bytes) = (AuditEnd::Failed, Some(503), None);
+                self.gather(passage, entry);
                 refuse(&why).into_response()
             }
         }
@@ -259,6 +262,13 @@ impl Witness for Recorder {
         }
         let written = self.note_giving(passage, giving);
         Box::pin(async { written.await.map_err(|why| refuse(&why)) })
+    }
+
+    fn begins_change(&self, passage: &Passage) {
+        if self.is_on() {
+            let entry = self.entry(passage, AuditKind::Change, None);
+            self.gather(passage, AuditEntry { ended: AuditEnd::Begun, ..entry });
+        }
     }
 
     fn answered(&self, passage: Arc<Passage>, reply: Response) -> Witnessed<'_, Response> {

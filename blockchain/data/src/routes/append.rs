@@ -20,6 +20,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::timeline::{MARK_MICROS_MIN, Recorded};
 use lucid_http::budget::HeldMemory;
 use lucid_http::extract::{Path, expect};
+use lucid_http::layers::Passing;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
@@ -58,6 +59,7 @@ const GATHERING: Duration = Duration::from_secs(1);
         (status = 409, description = "the stream is elsewhere, or takes no bytes", headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn append_stream(
     State(app): AppState,
+    passing: Passing,
     Path(id): Path<String>,
     given: HeaderMap,
     upload: Upload,
@@ -70,6 +72,9 @@ pub async fn append_stream(
     let digest = digest(&given)?;
     // Before the body is asked for: a caller that waits for that need not send it in vain.
     let before = stream.append(Vec::new(), None).await;
+    if before.is_ok() {
+        passing.begin_change();
+    }
     let mut pieces = PieceReader { upload, left: None };
     let taken = match (before, digest) {
         (Err(refusal), _) => Err(refusal),

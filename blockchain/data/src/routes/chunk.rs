@@ -45,7 +45,7 @@ use crate::reply::chunks::{chunk_info, chunk_taken};
 ))]
 pub async fn put_chunk(
     State(app): AppState,
-    sight: Sight,
+    (sight, passing): (Sight, Passing),
     given: HeaderMap,
     mut upload: Upload,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
@@ -54,7 +54,7 @@ pub async fn put_chunk(
     let too_large =
         format!("the body has at most {most} bytes; send raw bytes, or append a stream");
     let body = upload.whole(most, JSON_GROWTH, &too_large).await?;
-    put_read(app, sight, move || read_json(body)).await
+    put_read(app, (sight, passing), move || read_json(body)).await
 }
 
 /// A chunk in JSON, as it is posted ([`WirePut`]). What is said of it stays text until its length is known.
@@ -108,13 +108,14 @@ fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
 /// keeps no other request waiting.
 async fn put_read(
     app: std::sync::Arc<App>,
-    sight: Sight,
+    (sight, passing): (Sight, Passing),
     read: impl FnOnce() -> Reply<(PutChunk, Vec<u8>)> + Send + 'static,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
     app.run_refusing(move |app| {
         let (request, bytes) = read()?;
         let crate::Opened { vault, locks, .. } = &app.opened;
         if let Some(session) = &request.session {
+            passing.concern(|| Subject { session: Some(session.to_string()), chunks: Vec::new() });
             sight.check_or_begin(vault, session)?;
         }
         let request = PutChunk { sight, ..request };
@@ -175,7 +176,8 @@ pub async fn put_session_chunk(
     expect(&given, BYTES)?;
     let bytes = one_chunk(&app, &mut upload).await?;
     let request = PutChunk { session: Some(session), index: Some(index), ..PutChunk::default() };
-    put_read(app, sight, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
+    let asked = (sight, Passing::default());
+    put_read(app, asked, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
 }
 
 /// One chunk of a session, as raw bytes or as a form; without an index it is the next.
@@ -212,7 +214,8 @@ pub async fn add_session_chunk(
         let mut upload = Upload::from_request(request, &()).await?;
         one_chunk(&app, &mut upload).await?
     };
-    put_read(app, sight, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
+    let asked = (sight, Passing::default());
+    put_read(app, asked, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
 }
 
 /// Takes a form apart: one file, and what is said of it.
@@ -292,10 +295,13 @@ fn within_page(found: &[FoundChunk]) -> &[FoundChunk] {
     responses((status = 200, body = Vec<ChunkInfo>), (status = 404), (status = 410)))]
 pub async fn list_chunks(
     State(app): AppState,
+    (sight, passing): (Sight, Passing),
     Query(query): Query<ChunksQuery>,
 ) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let session = query.session_id.as_deref().map(session_id).transpose()?;
+    session.as_ref().map_or(Ok(()), |session| sight.refuse_log(session))?;
+    passing.concern(|| Subject { session: query.session_id.clone(), chunks: Vec::new() });
     let offset = query.offset.unwrap_or(0);
     app.run_large(move |app| {
         let vault = &app.opened.vault;

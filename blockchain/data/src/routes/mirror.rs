@@ -13,6 +13,8 @@ use lucid_http::reply::Reply;
 
 use super::sessions::show;
 use super::{AppState, invalid, session_id};
+use crate::ops::OpError;
+use crate::ops::audit::write_log::is_of_store;
 use crate::ops::sessions::export_session::{Exported, export_session as export};
 use crate::ops::sessions::import_session::import_session as import;
 
@@ -55,6 +57,10 @@ pub async fn import_session(
     };
     let session = app
         .run(move |app| {
+            // A day of our own log comes back whole, or not at all.
+            if given.sealed.is_none() && is_of_store(&id, &app.opened.store_id()) {
+                return Err(OpError::Reserved(id));
+            }
             let row = import(&app.opened.vault, &app.opened.locks, &id, &given)?;
             show(app, &row)
         })

@@ -15,11 +15,11 @@ use lucid_http::reply::Reply;
 use lucid_http::table::{Access, Wanted};
 
 use super::content::BYTES;
-use super::sight::refuse_log;
 use super::{AppState, invalid, session_id};
 use crate::app::App;
 use crate::ops::proofs::prove_chunk::prove_chunk as prove_one;
 use crate::ops::proofs::prove_session::{Allow, WantedProof, prove_session as prove};
+use crate::ops::sight::Sight;
 use crate::reply::chunks::chunk_proof;
 
 /// A bundle that proves the session, or a part of it, without this service.
@@ -35,7 +35,7 @@ use crate::reply::chunks::chunk_proof;
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn prove_session(
     State(app): AppState,
-    (caller, passing): (Caller, Passing),
+    (caller, sight, passing): (Caller, Sight, Passing),
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Reply<Response> {
@@ -45,7 +45,7 @@ pub async fn prove_session(
     if matches!(wanted, WantedProof::Bytes(_) | WantedProof::Path(_) | WantedProof::Span(_)) {
         passing.give_content();
         match id.is_reserved() {
-            true => refuse_log(&caller, &id)?,
+            true => sight.refuse_log(&id)?,
             false => Wanted { access: Access::Content, is_within: true }.check(&caller)?,
         }
     }

@@ -7,9 +7,7 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use lucid_api::access::Role;
-use lucid_api::problem::ErrorCode;
 use lucid_api::{paths, percent};
-use lucid_core::session::SessionId;
 use lucid_http::caller::Caller;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::table::{Access, RouteRow, Wanted};
@@ -29,7 +27,11 @@ fn sight(caller: &Caller, access: Access) -> Sight {
         Some(name) => {
             // A caller that may only add, adds to what it began.
             let is_own = access == Access::Append && !caller.has_any(&[Role::Write, Role::Admin]);
-            Sight::of(name.to_owned(), caller.narrowing().cloned(), is_own)
+            let sight = Sight::of(name.to_owned(), caller.narrowing().cloned(), is_own);
+            match !caller.is_narrowed() && caller.has_any(Access::Audit.roles()) {
+                true => sight.with_log(),
+                false => sight,
+            }
         }
     }
 }
@@ -67,21 +69,10 @@ struct SessionRoute {
     gives: bool,
 }
 
-/// Refuses the read log to those that may read everything else.
-pub(super) fn refuse_log(caller: &Caller, id: &SessionId) -> Reply<()> {
-    if !id.is_reserved() || caller.has_any(Access::Audit.roles()) {
-        return Ok(());
-    }
-    let detail = format!(
-        "{id} is of the read log, and {caller} may not read that; the roles that may: audit, admin"
-    );
-    Err(Refusal::new(ErrorCode::Forbidden, detail))
-}
-
 /// Answers for a session that is not seen as for one that there is not.
 async fn keep_to_sight(
     State(SessionRoute { app, place, begins, gives }): State<SessionRoute>,
-    (sight, caller): (Sight, Caller),
+    sight: Sight,
     request: Request,
     next: Next,
 ) -> Response {
@@ -93,7 +84,7 @@ async fn keep_to_sight(
     let checked: Reply<()> = async {
         let id = session_id(&named)?;
         if gives {
-            refuse_log(&caller, &id)?;
+            sight.refuse_log(&id)?;
         }
         if sight.has_all_sessions() {
             return Ok(());

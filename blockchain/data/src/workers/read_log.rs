@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lucid_store::threads;
 use tokio::runtime::Handle;
@@ -48,22 +48,24 @@ impl Writing {
 fn write_on(log: &ReadLog, app: &Weak<App>, runtime: &Handle) {
     let Some(first) = app.upgrade() else { return };
     let mut writer = LogWriter::new(&first.opened.store_id());
-    if let Err(error) = writer.find_left(&first.opened.vault, first.clock.now()) {
-        tracing::error!(%error, "sessions of the read log that were left open are not found");
-    }
     drop(first);
-    let mut tries = 0;
+    let (mut tries, mut are_left_found, mut turned) = (0, false, None::<Instant>);
     loop {
         let batch = log.next(TICK);
         let is_last = batch.is_last;
         // Where nobody has the service any more, nothing comes.
         let Some(app) = app.upgrade() else { return };
         let left = write(log, &app, runtime, &mut writer, batch.entries);
-        match ours(|| writer.turn(place(&app), app.clock.moment())) {
-            Ok(false) => {}
-            Ok(true) => app.anchoring.wake(),
-            // It is tried again in a second.
-            Err(error) => tracing::error!(%error, "a session of the read log is not sealed"),
+        if turned.is_none_or(|turned| turned.elapsed() >= TICK) {
+            turned = Some(Instant::now());
+            if !are_left_found {
+                let found = ours(|| writer.find_left(&app.opened.vault, app.clock.now()));
+                are_left_found = told(found, "are not found that were left open").is_some();
+            }
+            let sealed = ours(|| writer.turn(place(&app), app.clock.moment()));
+            if told(sealed, "are not sealed") == Some(true) {
+                app.anchoring.wake();
+            }
         }
         if is_last {
             tries += 1;
@@ -107,7 +109,7 @@ fn write(
         match written {
             Ok(()) => {
                 metrics::counter!("lucid_read_log_entries_total").increment(count);
-                log.is_well();
+                log.is_well(&piece);
                 // Tasks wake each other for less than a thread does.
                 runtime.spawn(async move { ReadLog::wrote(piece) });
             }
@@ -122,6 +124,11 @@ fn write(
             }
         }
     }
+}
+
+/// What came of work on sessions of the log; a failure is told, and tried again in a second.
+fn told<T>(outcome: Result<T, OpError>, what: &str) -> Option<T> {
+    outcome.inspect_err(|error| tracing::error!(%error, "sessions of the read log {what}")).ok()
 }
 
 /// A fault of the code is a failure like any other.

@@ -458,7 +458,7 @@ fn nothing_is_given_that_cannot_be_noted() {
         .map(|(target, ended)| (target.to_owned(), ended.to_owned()))
         .collect();
     // What was tried meanwhile is noted now.
-    let tried = [(short, "refused"), (long, "refused"), ("/api/v1/sessions/none/data", "refused")];
+    let tried = [(short, "failed"), (long, "failed"), ("/api/v1/sessions/none/data", "refused")];
     for wanted in tried {
         let is_wanted = |(target, ended): &&(String, String)| (&**target, &**ended) == wanted;
         assert_eq!(noted.iter().filter(is_wanted).count(), 1, "{wanted:?}: {noted:?}");

@@ -144,6 +144,13 @@ impl Passing {
         }
     }
 
+    /// Tells the witness that a change begins that may last.
+    pub fn begin_change(&self) {
+        if let Some(passage) = &self.0 {
+            passage.witness.begins_change(passage);
+        }
+    }
+
     /// Says that content is given.
     pub fn give_content(&self) {
         if let Some(passage) = &self.0 {
@@ -177,6 +184,9 @@ pub trait Witness: Send + Sync {
 
     /// Content is about to be given piece by piece. A refusal is what its caller is given instead.
     fn begins(&self, passage: &Passage, giving: Giving) -> Witnessed<'static, Reply<()>>;
+
+    /// A change begins that may last.
+    fn begins_change(&self, passage: &Passage);
 
     /// A request is answered with this. What comes back is what its caller is given.
     fn answered(&self, passage: Arc<Passage>, reply: Response) -> Witnessed<'_, Response>;
@@ -244,6 +254,8 @@ mod tests {
         fn begins(&self, _: &Passage, _: Giving) -> Witnessed<'static, Reply<()>> {
             Box::pin(std::future::ready(Ok(())))
         }
+
+        fn begins_change(&self, _: &Passage) {}
 
         fn answered(&self, passage: Arc<Passage>, reply: Response) -> Witnessed<'_, Response> {
             self.0.lock().push(format!("{} {}", passage.uri, reply.status().as_u16()));

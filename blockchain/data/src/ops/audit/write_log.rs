@@ -21,7 +21,10 @@ use crate::ops::sessions::create_session::{NewSession, create_own};
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::seal_session::{SealRequest, seal_own};
 use crate::ops::sight::Sight;
+use crate::row::SessionRow;
 
+/// What tells in the metadata which store a session is of.
+const COPY: &str = "copy";
 /// Characters of a store's id that tell its log from those of others.
 const COPY_CHARS: usize = 8;
 /// Sessions of one day: one, and another for each time that the clock came back to it.
@@ -38,6 +41,19 @@ pub struct LogPlace<'a> {
     pub key: &'a SigningKey,
     /// How chunks are kept.
     pub storage: StorageOptions,
+}
+
+/// Whether a session would be one of the log of this store (its id in hex).
+pub fn is_of_store(id: &SessionId, store: &str) -> bool {
+    let copy: String = store.chars().take(COPY_CHARS).collect();
+    copy_of(id).is_some_and(|(_, of)| of == copy)
+}
+
+/// The day and the copy of a session of the log.
+fn copy_of(id: &SessionId) -> Option<(&str, &str)> {
+    let (day, rest) = id.as_str().strip_prefix(LOG_PREFIX)?.split_at_checked(10)?;
+    let copy = rest.strip_prefix('.')?;
+    Some((day, copy.split_once('.').map_or(copy, |(copy, _)| copy)))
 }
 
 /// The log of one store, as far as it is written.
@@ -81,33 +97,37 @@ impl LogWriter {
         }
     }
 
-    /// Seals what is over; says whether anything was.
+    /// Seals what is over; says whether anything was. What cannot be sealed is tried again the next time.
     pub fn turn(&mut self, at: LogPlace<'_>, now: Moment) -> Result<bool, OpError> {
         let today = day_of(now.wall);
         if let Some(ended) = self.open.take_if(|open| open.day != today) {
             self.over.push(ended.id);
         }
-        let has_any = !self.over.is_empty();
-        while let Some(id) = self.over.last() {
+        let (before, mut failed) = (self.over.len(), None);
+        self.over.retain(|id| {
             let request = SealRequest::default();
             match seal_own(at.vault, at.locks, at.key, at.storage, now, id, &request) {
-                Ok(_) | Err(OpError::Removed(_) | OpError::NoSession(_)) => self.over.pop(),
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(has_any)
+                Ok(_) | Err(OpError::Removed(_) | OpError::NoSession(_)) => false,
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            }
+        });
+        failed.map_or(Ok(self.over.len() < before), Err)
     }
 
     /// Finds sessions of this log that were left open by a service that ended on an earlier day.
     pub fn find_left(&mut self, vault: &Vault, now: Timestamp) -> Result<(), OpError> {
         let today = day_of(now);
-        let ours = |id: &SessionId| {
-            let (day, rest) = id.as_str().strip_prefix(LOG_PREFIX)?.split_at_checked(10)?;
-            let copy = rest.strip_prefix('.')?.strip_prefix(self.copy.as_str())?;
-            (day != today && (copy.is_empty() || copy.starts_with('.'))).then_some(())
+        let is_over = |id: &SessionId| {
+            copy_of(id).is_some_and(|(day, copy)| day != today && copy == self.copy)
         };
-        let left = list_log(vault)?.into_iter().filter(|session| session.sealed.is_none());
-        self.over.extend(left.map(|session| session.id).filter(|id| ours(id).is_some()));
+        let left = list_log(vault)?.into_iter();
+        let left = left.filter(|session| session.sealed.is_none() && self.is_ours(session));
+        let left = left.map(|session| session.id).filter(is_over);
+        let new: Vec<_> = left.filter(|id| !self.over.contains(id)).collect();
+        self.over.extend(new);
         Ok(())
     }
 
@@ -131,8 +151,9 @@ impl LogWriter {
                 .parse()
                 .map_err(|fault| OpError::Fault(format!("a session of the log: {fault}")))?;
             let offset = match get_session(at.vault, &id) {
-                // The clock came back to a day that was over.
+                // The clock came back to a day that was over, or it is not what we begin.
                 Ok(session) if session.sealed.is_some() || self.over.contains(&id) => continue,
+                Ok(session) if !self.is_ours(&session) => continue,
                 Err(OpError::Removed(_)) => continue,
                 Ok(session) => session.offset(),
                 Err(OpError::NoSession(_)) => {
@@ -147,8 +168,17 @@ impl LogWriter {
         Err(OpError::Fault(format!("{day} has {SESSIONS_A_DAY_MAX} sessions of the read log")))
     }
 
+    /// Whether a session is one that this log begins.
+    fn is_ours(&self, session: &SessionRow) -> bool {
+        session.user == LOG_USER
+            && session.layout == Layout::Raw
+            && session.secret.is_some()
+            && !session.one_shot
+            && session.metadata.get(COPY) == Some(&self.copy)
+    }
+
     fn session(&self, id: &SessionId, day: &str, now: Timestamp) -> Result<NewSession, OpError> {
-        let metadata = [("day", day), ("copy", self.copy.as_str())];
+        let metadata = [("day", day), (COPY, self.copy.as_str())];
         let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(NewSession {
             id: Some(id.clone()),

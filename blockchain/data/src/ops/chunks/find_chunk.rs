@@ -146,6 +146,7 @@ pub fn find_seen_chunk(
 ) -> Result<FoundChunk, OpError> {
     if let Some(session) = session {
         sight.check(vault, session)?;
+        sight.refuse_log(session)?;
     }
     let Some(caller) = sight.caller().filter(|_| session.is_none()) else {
         return find_chunk(vault, called, session, now);

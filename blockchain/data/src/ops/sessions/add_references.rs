@@ -50,6 +50,10 @@ pub fn add_foreign_references(
     // In front of looking for each: they may be too many.
     check(&chunks)?;
     refuse_log(locks, id)?;
+    // Copies of another store's read log are filled by those alone that copy whole stores.
+    if !sight.is_everything() {
+        refuse_reserved(id)?;
+    }
     refuse_unseen(vault, sight, id, &chunks)?;
     let mut pending = false;
     for (chunk, _) in &chunks {

@@ -183,7 +183,10 @@ fn a_download_that_breaks_off_is_noted_with_what_was_given() {
 #[test]
 fn its_sessions_are_nobody_elses_to_begin_fill_or_remove() {
     let folder = tempfile::tempdir().unwrap();
-    let service = guarded(folder.path(), &[("ann", "read", ""), ("eve", "audit", "")]);
+    let service = guarded(
+        folder.path(),
+        &[("ann", "read", ""), ("eve", "audit", ""), ("nell", "read,audit", "prefix:lucid.")],
+    );
     let (admin, ann, eve) =
         (caller(&service, "admin"), caller(&service, "ann"), caller(&service, "eve"));
     assert_eq!(ann.get("/api/v1/sessions/none/data").0, 404);
@@ -221,6 +224,27 @@ fn its_sessions_are_nobody_elses_to_begin_fill_or_remove() {
         assert!(document["detail"].to_string().contains("audit"), "{document}");
     }
     assert_eq!(ann.get(&format!("/api/v1/sessions/{log}/proof?range=0-9")).0, 403);
+    let (writer, narrowed) = (caller(&service, "write"), caller(&service, "nell"));
+    let chunk = "0".repeat(64);
+    for who in [&ann, &writer, &narrowed] {
+        for path in [
+            format!("/api/v1/sessions/{log}/data"),
+            format!("/api/v1/chunks?session_id={log}"),
+            format!("/api/v1/chunks/{chunk}?session_id={log}"),
+            format!("/api/v1/chunks/{chunk}/raw?session_id={log}"),
+            format!("/api/v1/chunks/{chunk}/metadata?session_id={log}"),
+        ] {
+            let (status, document) = who.get(&path);
+            assert_eq!(status, 403, "{path} {document}");
+        }
+        let wanted = json!({ "session_id": log, "chunks": [chunk] });
+        assert_eq!(who.post("/api/v1/chunks/get", &wanted).0, 403);
+    }
+    let references = json!({ "start_index": 0, "chunks": [{ "chunk_id": chunk, "length": 1 }] });
+    for of in [log.as_str(), "lucid.audit.2020-01-01.deadbeef"] {
+        let path = format!("/api/v1/sessions/{of}/references");
+        assert_eq!(writer.post(&path, &references).0, 403, "{of}");
+    }
     assert_eq!(ann.get("/api/v1/audit").0, 403);
     assert_eq!(ann.get(&format!("/api/v1/audit/sessions/{log}")).0, 403);
     let (status, text) = eve.get(&format!("/api/v1/audit/sessions/{log}"));
