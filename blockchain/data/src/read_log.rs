@@ -58,7 +58,7 @@ struct Queue {
     entries: Vec<Waiting>,
     /// When the first came of those that are waited for.
     since: Option<Instant>,
-    /// Of those, and of those that are being written.
+    /// Bytes of entries that wait, or are being written.
     bytes: usize,
     /// Entries for which there was no room.
     lost: u64,

@@ -56,6 +56,8 @@ fn write_on(log: &ReadLog, app: &Weak<App>, runtime: &Handle) {
         // Where nobody has the service any more, nothing comes.
         let Some(app) = app.upgrade() else { return };
         let left = write(log, &app, runtime, &mut writer, batch.entries);
+        // What the writer had open it does not know any more, and the day may end before it does again.
+        are_left_found &= left == 0;
         if turned.is_none_or(|turned| turned.elapsed() >= TICK) {
             turned = Some(Instant::now());
             if !are_left_found {
