@@ -1,16 +1,14 @@
 //! Reading the read log of a folder.
 
-use std::io::BufRead as _;
-
 use anyhow::Context as _;
 use lucid_api::v1::audit::{AuditEntry, AuditSession};
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::audit::find_entries::{FoundEntry, WantedEntries, find_entries};
+use lucid_data_chain::ops::audit::find_entries::{
+    FoundEntry, WantedEntries, find_entries, read_lines,
+};
 use lucid_data_chain::ops::audit::list_log::list_log;
-use lucid_data_chain::ops::sessions::read_session::{StoredSession, read_range};
 use lucid_data_chain::reply;
-use lucid_data_chain::source::SessionSource as _;
 
 use super::Local;
 use crate::place::ReadAudit;
@@ -47,25 +45,17 @@ impl ReadAudit for Local {
         id: &SessionId,
         visit: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let source = StoredSession::open_live(&self.data.vault, &self.data.locks, id)?;
-        let (mut begun, mut failed) = (Vec::new(), None);
-        let read = read_range(&source, 0..source.shape().content_bytes, |bytes| {
-            let mut lines = bytes;
-            while lines.read_until(b'\n', &mut begun).is_ok_and(|read| read > 0) {
-                let Some(line) = begun.strip_suffix(b"\n") else { break };
-                visit(line).map_err(|error| {
-                    failed = Some(error);
-                    OpError::Abandoned
-                })?;
-                begun.clear();
-            }
-            Ok(())
+        let mut failed = None;
+        let read = read_lines(&self.data.vault, &self.data.locks, id, &mut |found| match found {
+            FoundEntry::Looking => Ok(()),
+            FoundEntry::Entry(line) => visit(line).map_err(|error| {
+                failed = Some(error);
+                OpError::Abandoned
+            }),
         });
         match failed {
-            Some(error) => return Err(error),
-            None => read?,
+            Some(error) => Err(error),
+            None => Ok(read?),
         }
-        anyhow::ensure!(begun.is_empty(), "the last line of {id} does not end");
-        Ok(())
     }
 }

@@ -62,34 +62,45 @@ pub fn find_entries(
         if !search.may_be_in(&session.id) {
             continue;
         }
-        let source = match StoredSession::open_live(vault, locks, &session.id) {
+        let read = read_lines(vault, locks, &session.id, &mut |found| match found {
+            FoundEntry::Entry(line) => search.look(&session.id, line, visit),
+            FoundEntry::Looking => visit(FoundEntry::Looking),
+        });
+        match read {
             // It is over, and was removed just now.
-            Err(OpError::Removed(_) | OpError::NoSession(_)) => continue,
-            source => source?,
-        };
-        let mut begun = Vec::new();
-        let all = source.shape().content_bytes;
-        read_range(&source, 0..all, |bytes| {
-            let mut rest = bytes;
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let (line, after) = rest.split_at(end);
-                rest = after.get(1..).unwrap_or_default();
-                if begun.is_empty() {
-                    search.look(&session.id, line, visit)?;
-                } else {
-                    begun.extend_from_slice(line);
-                    search.look(&session.id, &begun, visit)?;
-                    begun.clear();
-                }
-            }
-            begun.extend_from_slice(rest);
-            visit(FoundEntry::Looking)
-        })?;
-        if !begun.is_empty() {
-            return Err(unreadable(&session.id, "its last line does not end"));
+            Err(OpError::Removed(_) | OpError::NoSession(_)) => {}
+            read => read?,
         }
     }
     Ok(())
+}
+
+/// Gives all entries of one session of the log to `visit`, whether they can be read or not.
+pub fn read_lines(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+    visit: &mut dyn FnMut(FoundEntry<'_>) -> Result<(), OpError>,
+) -> Result<(), OpError> {
+    let source = StoredSession::open_live(vault, locks, id)?;
+    let mut begun = Vec::new();
+    read_range(&source, 0..source.shape().content_bytes, |bytes| {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, after) = rest.split_at(end);
+            rest = after.get(1..).unwrap_or_default();
+            if begun.is_empty() {
+                visit(FoundEntry::Entry(line))?;
+            } else {
+                begun.extend_from_slice(line);
+                visit(FoundEntry::Entry(&begun))?;
+                begun.clear();
+            }
+        }
+        begun.extend_from_slice(rest);
+        visit(FoundEntry::Looking)
+    })?;
+    if begun.is_empty() { Ok(()) } else { Err(unreadable(id, "its last line does not end")) }
 }
 
 struct Search<'a> {
