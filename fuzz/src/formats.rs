@@ -18,6 +18,7 @@ use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{ChunkId, ChunkName, SessionRoot};
+use lucid_core::manifest::{Source, Terminal};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::sign::{PublicKey, Signature};
 use lucid_core::slice;
@@ -201,11 +202,13 @@ fn options() -> Options {
     Options {
         service: "data-chain",
         signing_key: "recorder",
+        expected: None,
         create: true,
         encrypt: true,
         root_key_file: None,
         passphrase: None,
         owner: "a fuzzer".into(),
+        reserve: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     }
 }
@@ -342,6 +345,15 @@ fn session_row(draw: &mut Draw<'_>, id: &SessionId) -> SessionRow {
         appended_at: draw.flag().then(|| time(draw)),
         marks: draw.number(),
         last_mark: None,
+        source: draw.flag().then(|| Source {
+            host: draw.text(9),
+            paths: (0..draw.below(3)).map(|_| draw.text(9).into_bytes()).collect(),
+            tags: (0..draw.below(3)).map(|_| draw.text(5)).collect(),
+        }),
+        terminal: draw.flag().then(|| Terminal {
+            columns: u16::from_le_bytes(draw.array()),
+            rows: u16::from_le_bytes(draw.array()),
+        }),
         pending: draw.number(),
         has_gap: draw.flag(),
         tail_gap: draw.flag(),

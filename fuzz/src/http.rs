@@ -96,11 +96,13 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
     let options = folder::Options {
         service: lucid_data_chain::opened::FOLDER_OWNER,
         signing_key: lucid_data_chain::opened::SIGNING_KEY,
+        expected: None,
         create: true,
         encrypt: true,
         root_key_file: None,
         passphrase: None,
         owner: "a fuzzer".into(),
+        reserve: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     };
     let (data, chain, block) = runtime.block_on(async {

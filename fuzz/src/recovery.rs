@@ -91,6 +91,10 @@ fn opened(
 struct Itself;
 
 impl Project for Itself {
+    fn knows(&self, _kind: u8) -> bool {
+        true
+    }
+
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         changes.put(fact.to_vec(), Vec::new());
         Ok(())

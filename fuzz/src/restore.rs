@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use lucid::folder::target::{Options, Target};
 use lucid::output::{Output, OutputMode};
 use lucid::progress::ProgressLine;
-use lucid::restore::restore as put_back;
+use lucid::restore::{Wishes, restore as put_back};
 use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::digest::LeafHash;
 use lucid_core::page::PageWriter;
 use lucid_core::session::Layout;
 use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::sessions::chosen::Chosen;
 use lucid_data_chain::row::Reference;
 use lucid_data_chain::source::{SessionSource, Shape};
 use lucid_store::codec::Packer;
@@ -59,7 +60,10 @@ impl SessionSource for Hostile {
 pub fn restore(bytes: &[u8]) {
     let mut draw = Draw::new(bytes);
     let Some(source) = hostile(&mut draw) else { return };
-    let options = Options { overwrite: draw.flag(), sync: false, numeric_owner: draw.flag() };
+    let (overwrite, numeric_owner, sparse) = (draw.flag(), draw.flag(), draw.flag());
+    let (trust_times, dry_run) = (draw.flag(), draw.flag());
+    let options = Options { overwrite, sync: false, numeric_owner, sparse, trust_times, dry_run };
+    let wishes = Wishes { dry_run, delete: draw.flag().then(Vec::new) };
     let paths: Vec<Vec<u8>> = (0..draw.below(3)).map(|_| path(&mut draw)).collect();
     let sandbox = SCRATCH.path().join("restore");
     let laid = lay(&sandbox);
@@ -68,9 +72,9 @@ pub fn restore(bytes: &[u8]) {
     let target = Target::create(&sandbox.join("target"), options);
     let Ok(target) = target else { panic!("the target is there") };
     within("restore", bytes.len(), (512, 24 << 20), || {
-        let output = Output::new(OutputMode { json: true, quiet: true });
+        let output = Output::new(OutputMode { json: true, quiet: true, ..OutputMode::default() });
         let progress = ProgressLine::start(&output, "restoring", None);
-        let _outcome = put_back(&source, target, &paths, &progress);
+        let _outcome = put_back(&source, target, Chosen::new(&paths), &wishes, &progress);
     });
     let after = seen(&sandbox);
     assert!(before == after, "outside the target: {before:?} became {after:?}");

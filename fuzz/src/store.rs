@@ -57,6 +57,10 @@ pub fn store(bytes: &[u8]) {
 struct Rows;
 
 impl Project for Rows {
+    fn knows(&self, _kind: u8) -> bool {
+        true
+    }
+
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         if fact.first() == Some(&FACT) {
             changes.put(fact.to_vec(), Vec::new());

@@ -30,11 +30,13 @@ pub fn open(scratch: &Path) -> anyhow::Result<Opened> {
     let options = Options {
         service: lucid_data_chain::opened::FOLDER_OWNER,
         signing_key: lucid_data_chain::opened::SIGNING_KEY,
+        expected: None,
         create: true,
         encrypt: true,
         root_key_file: None,
         passphrase: None,
         owner: "a measurement".into(),
+        reserve: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     };
     Ok(Opened::open(&scratch.join("data-chain"), &options)?)
@@ -47,6 +49,8 @@ pub fn begin(opened: &Opened, id: &str) -> anyhow::Result<()> {
     let session = NewSession {
         sight: Sight::everything(),
         retain_until: None,
+        source: None,
+        terminal: None,
         id: Some(id.parse()?),
         user: String::new(),
         layout: Layout::Raw,

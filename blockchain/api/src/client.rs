@@ -2,13 +2,17 @@
 //! because its callers work in threads; within an async runtime it belongs on a blocking thread.
 //!
 //! Invariants: a call is sent again only when sending it twice does the same as once, with its
-//! body rebuilt, and never after the service has refused it; no value a caller hands in can
-//! change which path is called.
+//! body rebuilt, and never after the service has refused it, unless that names a time to come back; no value a
+//! caller hands in can change which path is called.
 
 mod block_manager;
+mod breaker;
 mod data_chain;
 mod error;
+mod heard;
+mod pace;
 mod retry;
+mod trust;
 
 use std::io::Read;
 use std::ops::Range;
@@ -17,20 +21,26 @@ use std::sync::Once;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::blocking::{Body, Client, ClientBuilder, RequestBuilder, Response};
+use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, RANGE};
-use reqwest::{Certificate, Method, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use block_manager::BlockManagerClient;
+pub use breaker::{Breaking, Circuit};
 pub use data_chain::{Append, DataChainClient};
 pub use error::{ClientError, Refused};
-pub use retry::Retry;
+pub use heard::Heard;
+pub use pace::{KIB_PER_SECOND_MAX, KIB_PER_SECOND_MIN, Pace};
+pub use retry::{GivenUp, Retry, Revival};
+pub use trust::Trust;
 
+use self::breaker::Breaker;
+use self::pace::{Paced, Pacing};
 use crate::access::TokenSource;
 use crate::address::Address;
-use crate::tls::ServerKey;
+use crate::behalf::Behalf;
 use crate::v1::service::{Health, Root, Status};
 use crate::{headers, paths};
 
@@ -40,6 +50,8 @@ pub const LOCAL_SOCKET: &str = "unix:";
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 /// An answer that is handed on is believed up to here.
 const RELAYED_BYTES_MAX: u64 = 4 << 20;
+/// A service that is brought back again and again, and never answers, is given up.
+const REVIVED_MAX: u32 = 3;
 /// How long reading a whole session back may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// A body slower than this is given up: the timeout grows with the body.
@@ -48,7 +60,7 @@ const UPLOAD_BYTES_PER_SECOND: u64 = 256 << 10;
 /// How patient a client is, and what it shows of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientOptions {
-    /// For each attempt, and for each wait while a reply streams.
+    /// For each attempt, and while a reply streams for each piece of it.
     pub timeout: Duration,
     /// What happens after an attempt that failed.
     pub retry: Retry,
@@ -56,21 +68,31 @@ pub struct ClientOptions {
     pub token: Option<TokenSource>,
     /// By what a server is believed that speaks TLS.
     pub trust: Trust,
-}
-
-/// By what a server is believed that speaks TLS: by the system's authorities, unless this says more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trust {
-    /// A file with more authorities, in PEM.
-    pub authorities: Option<PathBuf>,
-    /// The key that it has, and nothing else.
-    pub pin: Option<ServerKey>,
+    /// When it is left alone for a while, if ever.
+    pub breaking: Option<Breaking>,
+    /// How fast bodies may go.
+    pub pace: Pace,
+    /// Whether the answers are not wanted any more: nothing is tried again then.
+    pub given_up: GivenUp,
+    /// What is told of each request.
+    pub heard: Heard,
+    /// What may bring back a service that is not reached.
+    pub revival: Revival,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        let (timeout, trust) = (Duration::from_secs(30), Trust::default());
-        Self { timeout, retry: Retry::default(), token: None, trust }
+        Self {
+            timeout: Duration::from_secs(30),
+            retry: Retry::default(),
+            token: None,
+            trust: Trust::default(),
+            breaking: None,
+            pace: Pace::FREE,
+            given_up: GivenUp::default(),
+            heard: Heard::NOTHING,
+            revival: Revival::NONE,
+        }
     }
 }
 
@@ -83,7 +105,7 @@ pub struct Download {
     pub etag: Option<String>,
     /// Whether this is the range that was asked for, or everything.
     pub partial: bool,
-    body: Response,
+    body: Paced<Response>,
 }
 
 impl Read for Download {
@@ -109,6 +131,8 @@ struct Connection {
     base: Url,
     http: Client,
     options: ClientOptions,
+    breaker: Option<Breaker>,
+    pacing: Pacing,
 }
 
 /// A request that can be made again and again.
@@ -119,6 +143,10 @@ struct Call {
     body: Option<(&'static str, Bytes)>,
     timeout: Duration,
     idempotent: bool,
+    /// Whether it has a time of its own for all of its reply.
+    is_patient: bool,
+    /// Whether the reply is a stream: not all of it has to come within the timeout, but each piece.
+    streams: bool,
 }
 
 impl Connection {
@@ -146,7 +174,9 @@ impl Connection {
             builder = options.trust.apply(builder)?;
         }
         let http = builder.build().map_err(ClientError::from_transport)?;
-        Ok(Self { base, http, options })
+        let breaker = options.breaking.map(Breaker::new);
+        let pacing = Pacing::new(options.pace);
+        Ok(Self { base, http, options, breaker, pacing })
     }
 
     fn call(&self, method: Method, template: &str, values: &[&[u8]]) -> Result<Call, ClientError> {
@@ -158,7 +188,16 @@ impl Connection {
         }
         let idempotent = matches!(method, Method::GET | Method::HEAD);
         let timeout = self.options.timeout;
-        Ok(Call { method, url, headers: HeaderMap::new(), body: None, timeout, idempotent })
+        Ok(Call {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            timeout,
+            idempotent,
+            is_patient: false,
+            streams: false,
+        })
     }
 
     fn get(&self, template: &str, values: &[&[u8]]) -> Result<Call, ClientError> {
@@ -178,36 +217,82 @@ impl Connection {
 
     /// Sends a call, again if need be, until the service answers with success.
     fn send(&self, call: &Call) -> Result<Response, ClientError> {
-        let mut attempt = 0;
+        let (mut attempt, mut revived, mut before) = (0, 0, None);
         loop {
-            let result = self.build(call)?.send().map_err(ClientError::from_transport);
-            let error = match result.and_then(accept) {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
+            let error = match self.attempt(call) {
+                Ok(sent) => match sent.and_then(accept) {
+                    Ok(response) => return Ok(response),
+                    Err(error) => error,
+                },
+                // What came of the attempt before says more than that there is none now.
+                Err(error) => return Err(before.unwrap_or(error)),
             };
+            let ClientOptions { retry, given_up, .. } = &self.options;
             let again = call.idempotent || error.surely_not_applied();
-            if !(again && error.is_passing() && attempt < self.options.retry.count) {
+            if again
+                && error.is_of_the_way()
+                && revived < REVIVED_MAX
+                && self.options.revival.revive()
+            {
+                revived += 1;
+                continue;
+            }
+            let Some(wait) = retry.wait_after(attempt, &error).filter(|_| again) else {
+                return Err(error);
+            };
+            if !given_up.wait(wait) {
                 return Err(error);
             }
-            std::thread::sleep(self.options.retry.wait(attempt));
-            attempt += 1;
+            (attempt, before) = (attempt + 1, Some(error));
         }
     }
 
+    /// Sends a call once, unless the service is left alone: that is an error like a request that cannot be made.
+    fn attempt(&self, call: &Call) -> Result<Result<Response, ClientError>, ClientError> {
+        let request = self.build(call)?;
+        if let Some(breaker) = &self.breaker {
+            breaker.enter().map_err(ClientError::left_alone)?;
+        }
+        let sent = request.send().map_err(ClientError::from_transport);
+        self.options.heard.tell(call, &sent);
+        let Some(breaker) = &self.breaker else { return Ok(sent) };
+        breaker.leave(match &sent {
+            // A full store answers.
+            Ok(response) if response.status() == StatusCode::INSUFFICIENT_STORAGE => Ok(()),
+            Ok(response) if response.status().is_server_error() => {
+                Err(format!("it answers with {}", response.status()))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        });
+        Ok(sent)
+    }
+
+    /// How the service was found to be by the calls before.
+    fn circuit(&self) -> Circuit {
+        self.breaker.as_ref().map_or(Circuit::Closed, Breaker::circuit)
+    }
+
     fn build(&self, call: &Call) -> Result<RequestBuilder, ClientError> {
-        let mut request = self
-            .http
-            .request(call.method.clone(), call.url.clone())
-            .headers(call.headers.clone())
-            .timeout(call.timeout);
+        let mut request =
+            self.http.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+        // A timeout of a request is for all of it. That of the client, which holds otherwise, is for the beginning of
+        // the reply, and anew for each piece.
+        if !call.streams {
+            let sent = call.body.as_ref().map_or(0, |(_, body)| body.len() as u64);
+            request = request.timeout(call.timeout + self.pacing.patience(sent, REPLY_BYTES_MAX));
+        }
         if let Some(token) = &self.options.token {
             // The header is marked so that it is never shown.
             request = request.bearer_auth(token.read().map_err(ClientError::unsendable)?.expose());
         }
+        if let Some(behalf) = Behalf::current() {
+            request = request.header(headers::REQUEST_ID, behalf.called());
+        }
         Ok(match &call.body {
             None => request,
             Some((kind, body)) => {
-                request.header(CONTENT_TYPE, *kind).body(Body::from(body.clone()))
+                request.header(CONTENT_TYPE, *kind).body(self.pacing.body(body.clone()))
             }
         })
     }
@@ -219,7 +304,16 @@ impl Connection {
     }
 
     fn bytes(&self, call: &Call, limit: u64) -> Result<Vec<u8>, ClientError> {
-        let body = read(self.send(call)?, limit + 1)?;
+        let ask = || read(self.pacing.reply(self.send(call)?), limit + 1);
+        let body = match ask() {
+            // It ended while it answered.
+            Err(error)
+                if call.idempotent && error.is_of_the_way() && self.options.revival.revive() =>
+            {
+                ask()?
+            }
+            asked => asked?,
+        };
         match body.len() as u64 > limit {
             true => Err(ClientError::TooLong { limit }),
             false => Ok(body),
@@ -233,24 +327,27 @@ impl Connection {
     }
 
     fn relay(&self, call: Call) -> Result<Relayed, ClientError> {
-        let response = self.build(&call)?.send().map_err(ClientError::from_transport)?;
+        let response = self.attempt(&call)??;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let (status, kind) = (response.status().as_u16(), kind.unwrap_or_default().to_owned());
-        let body = read(response, RELAYED_BYTES_MAX + 1)?;
+        let body = read(self.pacing.reply(response), RELAYED_BYTES_MAX + 1)?;
         match body.len() as u64 > RELAYED_BYTES_MAX {
             true => Err(ClientError::TooLong { limit: RELAYED_BYTES_MAX }),
             false => Ok(Relayed { status, kind, body }),
         }
     }
 
+    /// Sends a call whose reply is read as it comes. On a slow line that may take long; where nothing comes within the
+    /// timeout, it breaks off.
     fn download(&self, call: Call, range: Option<Range<u64>>) -> Result<Download, ClientError> {
+        let call = call.streaming();
         let body = self.send(&call.range(range)?)?;
         let header = |name| body.headers().get(name).and_then(|value| value.to_str().ok());
         Ok(Download {
             length: header(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             etag: header(ETAG).map(|etag| etag.trim_matches('"').to_owned()),
             partial: body.status() == StatusCode::PARTIAL_CONTENT,
-            body,
+            body: self.pacing.reply(body),
         })
     }
 
@@ -260,10 +357,10 @@ impl Connection {
 
     /// Health is an answer even when it comes with 503, and is asked once.
     fn health(&self) -> Result<Health, ClientError> {
-        let response = self
-            .build(&self.get(paths::HEALTH, &[])?)?
-            .send()
-            .map_err(ClientError::from_transport)?;
+        let call = self.get(paths::HEALTH, &[])?;
+        let sent = self.build(&call)?.send().map_err(ClientError::from_transport);
+        self.options.heard.tell(&call, &sent);
+        let response = sent?;
         let response = match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => response,
             _ => accept(response)?,
@@ -291,6 +388,14 @@ impl Call {
 
     fn patient(mut self, timeout: Duration) -> Self {
         self.timeout = self.timeout.max(timeout);
+        self.is_patient = true;
+        self
+    }
+
+    /// Reads the reply as a stream. One that may be silent for longer than a client waits has its own time for all of
+    /// it, and is asked for anew.
+    fn streaming(mut self) -> Self {
+        self.streams = !self.is_patient;
         self
     }
 
@@ -342,26 +447,6 @@ impl Call {
     }
 }
 
-impl Trust {
-    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, ClientError> {
-        if let Some(pin) = self.pin.clone() {
-            let config = pin.client(rustls::crypto::ring::default_provider());
-            let config = config.map_err(|error| ClientError::unsendable(error.to_string()))?;
-            return Ok(builder.tls_backend_preconfigured(config));
-        }
-        let Some(path) = &self.authorities else { return Ok(builder) };
-        let wrong = |why: &dyn std::fmt::Display| {
-            ClientError::unsendable(format!("authorities in {}: {why}", path.display()))
-        };
-        let text = std::fs::read(path).map_err(|error| wrong(&error))?;
-        let found = Certificate::from_pem_bundle(&text).map_err(|error| wrong(&error))?;
-        if found.is_empty() {
-            return Err(wrong(&"there is no certificate in it"));
-        }
-        Ok(builder.tls_certs_merge(found))
-    }
-}
-
 /// Whether a text is a service's address: `http://host:port`, without a path.
 pub fn service_url(text: &str) -> Result<Url, ClientError> {
     Url::parse(text)
@@ -381,7 +466,7 @@ fn accept(response: Response) -> Result<Response, ClientError> {
 }
 
 /// Reads up to `limit` bytes of a reply; the attempt's timeout holds for all of them together.
-fn read(response: Response, limit: u64) -> Result<Vec<u8>, ClientError> {
+fn read(response: impl Read, limit: u64) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     match response.take(limit).read_to_end(&mut body) {
         Ok(_) => Ok(body),

@@ -40,7 +40,7 @@ kinds! {
     /// A session's name. `.` and `..` are none.
     SessionId {
         pattern: Some(r"^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$"),
-        examples: ["s-20260301T120000-0123456789ab"],
+        examples: ["1mt8aj0k3f9x2c7"],
     }
     /// A hash of 32 bytes in lower-case hex.
     Hash {

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod address;
+pub mod behalf;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod document;

@@ -54,12 +54,16 @@ pub const MAINTENANCE: &str = "/api/v1/maintenance";
 pub const MAINTENANCE_GC: &str = "/api/v1/maintenance/gc";
 /// Packing what is stored more tightly.
 pub const MAINTENANCE_OPTIMISE: &str = "/api/v1/maintenance/optimise";
+/// What time it is by the chain, before sessions are removed by how old they are.
+pub const MAINTENANCE_RETENTION: &str = "/api/v1/maintenance/retention";
 /// Reading stored bytes again: begin, see how far it is and what was found.
 pub const SCRUB: &str = "/api/v1/scrub";
 /// What a sealed session consists of.
 pub const SESSION_MANIFEST: &str = "/api/v1/sessions/{session_id}/manifest";
 /// A session's content.
 pub const SESSION_DATA: &str = "/api/v1/sessions/{session_id}/data";
+/// A session's content as it comes, until the session is sealed.
+pub const SESSION_FOLLOW: &str = "/api/v1/sessions/{session_id}/follow";
 /// The catalogue of an archived folder.
 pub const SESSION_FILES: &str = "/api/v1/sessions/{session_id}/files";
 /// One file of an archived folder, by its percent-encoded bytes.
@@ -68,6 +72,8 @@ pub const SESSION_FILE: &str = "/api/v1/sessions/{session_id}/files/{*path}";
 pub const SESSION_TAR: &str = "/api/v1/sessions/{session_id}/archive.tar";
 /// Files by their path, in all archived folders.
 pub const FIND: &str = "/api/v1/find";
+/// What sessions take in the store.
+pub const USAGE: &str = "/api/v1/usage";
 /// The read log: its sessions, one a day.
 pub const AUDIT: &str = "/api/v1/audit";
 /// Entries of the read log.

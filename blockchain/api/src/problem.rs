@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $status:literal $text:literal, $title:literal, $documented:literal, $remedy:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $text:literal, $title:literal, $documented:expr, $remedy:literal;)*) => {
         /// What kind of refusal or failure it is. Programs decide by this, people read the detail.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
@@ -57,16 +57,16 @@ macro_rules! codes {
 // test holds the table in docs/API.md against it.
 codes! {
     /// The body cannot be read at all.
-    Malformed = 400 "malformed", "the request cannot be read", "LUCID_ERR_1001",
+    Malformed = 400 "malformed", "the request cannot be read", Documented::REQUEST.0,
         "correct the request";
     /// It can be read, and says something that is not allowed.
-    Invalid = 422 "invalid", "the request is not valid", "LUCID_ERR_1001",
+    Invalid = 422 "invalid", "the request is not valid", Documented::REQUEST.0,
         "correct what `detail` names";
     /// No credentials, or none that count.
-    Unauthorized = 401 "unauthorized", "credentials are required", "LUCID_ERR_2001",
+    Unauthorized = 401 "unauthorized", "credentials are required", Documented::CREDENTIALS.0,
         "send credentials";
     /// The credentials do not allow it.
-    Forbidden = 403 "forbidden", "not allowed", "LUCID_ERR_2002",
+    Forbidden = 403 "forbidden", "not allowed", Documented::ALLOWANCE.0,
         "ask from where it is allowed, or as somebody who may";
     /// There is no such thing.
     NotFound = 404 "not_found", "not found", "not_found",
@@ -135,11 +135,56 @@ codes! {
     Unavailable = 503 "unavailable", "not available now", "unavailable",
         "send it again later; `/health` says how it is";
     /// Another service, which is needed for it, failed.
-    Upstream = 502 "upstream", "another service failed", "SYNC_001",
+    Upstream = 502 "upstream", "another service failed", Documented::SYNC_FAILED.0,
         "look after the service that `detail` names, then send it again";
     /// Our mistake. The log has the cause, under the request id.
     Internal = 500 "internal", "internal error", "internal",
         "look in the service's log under the request id, and report it";
+}
+
+/// A code of the documented API, where it says more than [`ErrorCode`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Documented(&'static str);
+
+macro_rules! documented {
+    ($($name:ident = $text:literal, $means:literal;)*) => {
+        /// The codes of the documented API that are answered, by what they mean.
+        impl Documented {
+            $(#[doc = $means] pub const $name: Self = Self($text);)*
+
+            /// Every code with what it means.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $means)),*];
+        }
+    };
+}
+
+// What to do is what `ErrorCode` says of the same reply. A test holds the table in docs/API.md against this one.
+documented! {
+    NO_BLOCK = "BM_001", "there is no such block";
+    BLOCK_REFUSED = "BM_002", "the block breaks a rule (`details.validation`)";
+    BLOCK_UNREADABLE = "BM_004", "what is stored of a block is damaged";
+    NO_HEIGHT = "BM_005", "what names a block is neither a height nor a hash";
+    WRITE_FAILED = "ST_002", "the store cannot be written to";
+    READ_FAILED = "ST_003", "the store cannot be read";
+    NO_ROOM = "ST_004", "the store, or its disk, has no room";
+    SYNC_FAILED = "SYNC_001", "the chain cannot be synchronised";
+    PEER_AWAY = "SYNC_002", "the peer does not answer";
+    PEER_USELESS = "SYNC_003", "the peer does not give what is needed";
+    PEER_DIVERGED = "SYNC_004", "the peer has another chain";
+    SIGNATURE = "VAL_002", "the signature of a transaction does not fit";
+    TRANSACTION = "VAL_004", "the transaction is not one";
+    TRANSACTION_TIME = "VAL_005", "the time of a transaction is none, or missing";
+    REQUEST = "LUCID_ERR_1001", "the request cannot be read, or says what is not allowed";
+    NO_CHUNK = "LUCID_ERR_1004", "there is no such chunk";
+    CREDENTIALS = "LUCID_ERR_2001", "credentials are required";
+    ALLOWANCE = "LUCID_ERR_2002", "the credentials do not allow it";
+}
+
+impl Documented {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
 }
 
 impl ErrorCode {

@@ -25,6 +25,7 @@ pub mod service;
 pub mod sessions;
 pub mod sync;
 pub mod transactions;
+pub mod usage;
 pub mod validation;
 pub mod verdict;
 pub mod verification;

@@ -144,6 +144,7 @@ fn of_store(error: &StoreError) -> Option<u8> {
         StoreError::Damaged(_) => Some(FAILED),
         StoreError::Key(_)
         | StoreError::Stopped
+        | StoreError::InUse { .. }
         | StoreError::Folder(_)
         | StoreError::TooLarge { .. } => None,
     }

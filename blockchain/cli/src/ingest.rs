@@ -13,9 +13,9 @@ mod ledger;
 pub(crate) mod queue;
 pub(crate) mod sink;
 mod turn;
+pub(crate) mod weighing;
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
@@ -33,16 +33,18 @@ use self::ledger::{ContentPlace, Event, FileReading, Ledger, Unplaced};
 use self::queue::Queue;
 use self::sink::SinkError;
 use self::turn::Turn;
+use crate::folder::select::{Excluded, ExcludedCounts};
 use crate::folder::walk::{
-    self, EntryContent, Holes, Loss, OpenFile, Step, WalkError, WalkedEntry,
+    self, EntryContent, Holes, Loss, OpenFile, Skipped, Sources, Step, WalkError, WalkedEntry,
+    WhySkipped,
 };
 use crate::folder::{Entry, EntryKind};
 use crate::progress::ProgressLine;
 
 pub use self::sink::{Sink, Worker};
 
-/// Bytes of cut chunks that may wait for a worker.
-const QUEUE_BYTES: u64 = 48 << 20;
+/// Bytes of cut chunks that may wait for a worker. In tests less than is read ahead at worst.
+const QUEUE_BYTES: u64 = if cfg!(test) { 4 << 20 } else { 48 << 20 };
 /// Large files that may wait for a cutter, as far as descriptors go: they are open.
 const FILES_WAITING: usize = 64;
 
@@ -57,8 +59,10 @@ const CHUNKS_WAITING: usize = if cfg!(test) { 8 } else { 1 << 18 };
 pub enum IngestSource {
     /// A stream of bytes.
     Raw(Box<dyn Read + Send>),
-    /// A folder, or a file as a tree of one entry.
-    Tree(PathBuf, walk::Options),
+    /// A stream of bytes, as the content of one file of a tree.
+    File(Box<dyn Read + Send>, Entry),
+    /// Folders and files; one file alone is a tree of one entry.
+    Tree(Sources, walk::Options),
 }
 
 /// What was taken in.
@@ -76,6 +80,8 @@ pub struct Intake {
     pub files: u64,
     /// What was left out.
     pub left_out: Vec<LeftOut>,
+    /// How much was not wanted.
+    pub excluded: ExcludedCounts,
     /// Files that changed while they were read.
     pub changed: Vec<Vec<u8>>,
 }
@@ -144,12 +150,14 @@ impl Shop<'_> {
     }
 }
 
-/// Takes in a source; on success every chunk is handed over and referred to.
+/// Takes in a source; on success every chunk is handed over and referred to. Each path is told to `met` as it is
+/// come upon: that it is taken, or why it is not wanted.
 pub fn ingest(
     source: IngestSource,
     profile: ChunkProfile,
     sink: &dyn Sink,
     progress: &ProgressLine,
+    met: &mut dyn FnMut(&[u8], Option<Excluded>),
 ) -> Result<Intake, IngestError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shop = Shop {
@@ -162,7 +170,7 @@ pub fn ingest(
         turn: Turn::new(CHUNKS_WAITING),
         failure: Mutex::new(None),
     };
-    let is_tree = matches!(source, IngestSource::Tree(..));
+    let is_tree = !matches!(source, IngestSource::Raw(_));
     let (events, told) = channel();
     let intake = std::thread::scope(|scope| {
         let shop = &shop;
@@ -184,11 +192,11 @@ pub fn ingest(
                 spawn(scope, shop, "lucid-hash", move || hand_over(shop, &events))
             })
             .collect();
-        let left_out = match feed(shop, source, &events) {
-            Ok(left_out) => left_out,
+        let absent = match feed(shop, source, &events, met) {
+            Ok(absent) => absent,
             Err(error) => {
                 shop.fail(error);
-                Vec::new()
+                Absent::default()
             }
         };
         shop.large.close();
@@ -201,7 +209,8 @@ pub fn ingest(
         }
         drop(events);
         let mut intake = join(ledger).flatten()?;
-        intake.left_out.splice(0..0, left_out);
+        intake.left_out.splice(0..0, absent.left_out);
+        intake.excluded = absent.excluded;
         Some(intake)
     });
     match (shop.failure.into_inner(), intake) {
@@ -229,40 +238,47 @@ fn join<T>(thread: Option<ScopedJoinHandle<'_, T>>) -> Option<T> {
     }
 }
 
-/// Reads the source in order; returns what was left out.
+/// What of a source is not in the archive.
+#[derive(Default)]
+struct Absent {
+    left_out: Vec<LeftOut>,
+    excluded: ExcludedCounts,
+}
+
+/// Reads the source in order; returns what is not taken in.
 fn feed(
     shop: &Shop<'_>,
     source: IngestSource,
     events: &Sender<Event>,
-) -> Result<Vec<LeftOut>, IngestError> {
+    met: &mut dyn FnMut(&[u8], Option<Excluded>),
+) -> Result<Absent, IngestError> {
+    let mut absent = Absent::default();
+    let mut feeder = Feeder { shop, events, next_piece: 0, group: None };
     match source {
-        IngestSource::Raw(mut stream) => {
-            let mut cutter = Cutter::new(shop.profile, 0, &shop.cuts);
-            while !cutter.is_stopped() {
-                match cutter.fill(|space| stream.read(space)) {
-                    Ok(0) => break,
-                    Ok(count) => shop.progress.add(count as u64),
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(IngestError::Read(error)),
-                }
-            }
-            tell(events, cutter.finish(FileReading::default()));
-            Ok(Vec::new())
+        IngestSource::Raw(stream) => cut_stream(shop, stream, feeder.number(), events)?,
+        IngestSource::File(stream, entry) => {
+            let piece = feeder.number();
+            met(&entry.path, None);
+            feeder.draft(entry, ContentPlace::OwnPiece(piece), false);
+            cut_stream(shop, stream, piece, events)?;
         }
-        IngestSource::Tree(path, options) => {
-            let steps = walk::walk_with_contents(&path, &options, shop.profile.average() as u64)?;
-            let mut feeder = Feeder { shop, events, next_piece: 0, group: None };
-            let mut left_out = Vec::new();
-            for step in steps {
+        IngestSource::Tree(sources, options) => {
+            let small_max = shop.profile.average() as u64;
+            for step in walk::walk_with_contents(sources, &options, small_max)? {
                 match step {
                     Step::Entry(mut found) => {
                         for why in found.lacks.drain(..) {
                             let path = found.entry.path.clone();
-                            left_out.push(LeftOut { path, why, loss: Loss::Part });
+                            absent.left_out.push(LeftOut { path, why, loss: Loss::Part });
                         }
+                        met(&found.entry.path, None);
                         feeder.take(*found);
                     }
-                    Step::Skipped(what) => left_out.push(LeftOut {
+                    Step::Skipped(Skipped { path, why: WhySkipped::Excluded(why) }) => {
+                        absent.excluded.add(why);
+                        met(&path, Some(why));
+                    }
+                    Step::Skipped(what) => absent.left_out.push(LeftOut {
                         loss: what.why.loss(),
                         why: what.why.to_string(),
                         path: what.path,
@@ -273,9 +289,29 @@ fn feed(
                 }
             }
             feeder.end_group();
-            Ok(left_out)
         }
     }
+    Ok(absent)
+}
+
+/// Cuts what comes, as one piece.
+fn cut_stream(
+    shop: &Shop<'_>,
+    mut stream: Box<dyn Read + Send>,
+    piece: u64,
+    events: &Sender<Event>,
+) -> Result<(), IngestError> {
+    let mut cutter = Cutter::new(shop.profile, piece, &shop.cuts);
+    while !cutter.is_stopped() {
+        match cutter.fill(|space| stream.read(space)) {
+            Ok(0) => break,
+            Ok(count) => shop.progress.add(count as u64),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(IngestError::Read(error)),
+        }
+    }
+    tell(events, cutter.finish(FileReading::default()));
+    Ok(())
 }
 
 /// The ledger outlives every sender, unless it failed; then the failure is what counts.

@@ -23,6 +23,14 @@ static PROMISE: OnceLock<(OutputMode, &'static str)> = OnceLock::new();
 
 /// How the terminal was before a question silenced it.
 static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
+/// What leaves a terminal as programs expect it, whatever was played in it: its own screen, letters as they are, a
+/// cursor that is seen, and neither mouse nor pasting marked.
+pub const CALM: &[u8] =
+    b"\x1b[?1049l\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[?1l\x1b[?25h\x1b(B\x1b[0m";
+/// Whether something is played in it now.
+static PLAYED: AtomicBool = AtomicBool::new(false);
+/// What is to be done before the command ends, in bounded time.
+static LAST: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 /// Whether the verb itself listens, and ends the command.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
@@ -47,6 +55,16 @@ pub fn listen_once() {
 /// Has the terminal be like this when the command is told to end; `None` once it is so again.
 pub fn put_back(terminal: Option<Termios>) {
     *TERMINAL.lock() = terminal;
+}
+
+/// Has the terminal be left as programs expect it when the command is told to end, or not any more.
+pub fn calm(is_played: bool) {
+    PLAYED.store(is_played, Ordering::Relaxed);
+}
+
+/// Has this be done before the command ends when it is told to, or nothing any more.
+pub fn end_with(last: Option<Box<dyn FnOnce() + Send>>) {
+    *LAST.lock() = last;
 }
 
 /// Leaves signals to the caller, which listens for them itself from now on.
@@ -90,8 +108,16 @@ fn end(signal: SignalKind) -> ! {
         // If it is gone, there is nothing to put back.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, terminal);
     }
+    if PLAYED.load(Ordering::Relaxed) {
+        // If it is gone, there is nothing to be left.
+        let _ = rustix::io::write(std::io::stdout().as_fd(), CALM);
+    }
     if let Some((mode, what_is_safe)) = PROMISE.get() {
         say(*mode, what_is_safe);
+    }
+    let last = LAST.try_lock().and_then(|mut last| last.take());
+    if let Some(last) = last {
+        last();
     }
     remove_all();
     std::process::exit(128 + signal.as_raw_value())

@@ -8,6 +8,12 @@ use lucid::output::{Output, OutputMode};
 use lucid_store::files::descriptors::raise_limit;
 
 fn main() -> ExitCode {
+    if let Some(code) = cmd::become_program(std::env::args_os().skip(1)) {
+        return ExitCode::from(code);
+    }
+    if let Some(code) = cmd::answer_shell() {
+        return ExitCode::from(code);
+    }
     raise_limit();
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
@@ -18,7 +24,9 @@ fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::from(DONE);
             }
-            Output::new(OutputMode { json: wants_json(), quiet: false }).misuse(&error);
+            // They make no sense as a whole, and may ask for JSON all the same.
+            let json = cmd::own_words().any(|word| word == "--json");
+            Output::new(OutputMode { json, ..OutputMode::default() }).misuse(&error);
             return ExitCode::from(WRONG_USE);
         }
     };
@@ -32,11 +40,4 @@ fn main() -> ExitCode {
             ExitCode::from(ending::code(&error, arguments.gives_verdict()))
         }
     }
-}
-
-/// Whether the arguments, which make no sense as a whole, ask for JSON. What follows `--` is another
-/// program's.
-fn wants_json() -> bool {
-    let own = std::env::args_os().skip(1).take_while(|argument| argument != "--");
-    own.into_iter().any(|argument| argument == "--json")
 }

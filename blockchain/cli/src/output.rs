@@ -6,9 +6,10 @@
 //! answers of servers) can neither begin a line nor steer the terminal, since everything that is
 //! said to people is [`Lines`].
 
+mod lines;
+
 use std::{
     error::Error,
-    fmt,
     io::{self, IsTerminal as _, Write},
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
@@ -21,6 +22,8 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+pub use self::lines::Lines;
+use crate::progress::{ProgressMode, ProgressSaid};
 use crate::{interrupt, remedy, text};
 
 /// How the user wants to be spoken to.
@@ -30,6 +33,14 @@ pub struct OutputMode {
     pub json: bool,
     /// Only results and errors.
     pub quiet: bool,
+    /// Also what is done or passed over, one by one.
+    pub verbose: bool,
+    /// How progress is told.
+    pub progress: ProgressMode,
+    /// Without colours.
+    pub plain: bool,
+    /// Only results, and nothing of what is wrong: a shell asks, in the middle of its user's line.
+    pub silent: bool,
 }
 
 /// The way to the terminal.
@@ -79,64 +90,38 @@ pub enum Align {
     Right,
 }
 
-/// What is said to people: only the caller that makes it divides it into lines. A text becomes one line,
-/// regardless of what is in it, and several texts become as many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lines(String);
-
-impl Lines {
-    /// Adds a line.
-    fn push(&mut self, text: &str) {
-        if !self.0.is_empty() {
-            self.0.push('\n');
-        }
-        self.0.push_str(&text::line(text));
-    }
-}
-
-impl From<&str> for Lines {
-    fn from(text: &str) -> Self {
-        Self(text::line(text))
-    }
-}
-
-impl From<String> for Lines {
-    fn from(text: String) -> Self {
-        Self::from(text.as_str())
-    }
-}
-
-impl From<Vec<String>> for Lines {
-    fn from(texts: Vec<String>) -> Self {
-        texts.into_iter().collect()
-    }
-}
-
-impl FromIterator<String> for Lines {
-    fn from_iter<I: IntoIterator<Item = String>>(texts: I) -> Self {
-        let mut lines = Self::default();
-        texts.into_iter().for_each(|text| lines.push(&text));
-        lines
-    }
-}
-
-impl fmt::Display for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl Output {
     /// Opens the terminal; bars are drawn only on one, and only for people.
     #[must_use]
     pub fn new(mode: OutputMode) -> Self {
-        let target = if mode.json || mode.quiet {
-            ProgressDrawTarget::hidden()
-        } else {
-            // Hides itself when standard error is not a terminal.
-            ProgressDrawTarget::stderr()
-        };
+        let target =
+            if mode.json || mode.quiet || mode.silent || mode.progress != ProgressMode::Auto {
+                ProgressDrawTarget::hidden()
+            } else {
+                // Hides itself when standard error is not a terminal.
+                ProgressDrawTarget::stderr()
+            };
         Self { mode, bars: MultiProgress::with_draw_target(target), unheard: Arc::default() }
+    }
+
+    /// How progress is said where nothing is drawn.
+    #[must_use]
+    pub fn says_progress(&self) -> ProgressSaid {
+        match self.mode {
+            OutputMode { progress: ProgressMode::Json, .. } => ProgressSaid::Events,
+            OutputMode { progress: ProgressMode::None, .. } => ProgressSaid::No,
+            OutputMode { json: false, quiet: false, .. } if self.bars.is_hidden() => {
+                ProgressSaid::Lines
+            }
+            _ => ProgressSaid::No,
+        }
+    }
+
+    /// Tells a program how far work has come.
+    pub fn event<T: Serialize>(&self, event: &T) {
+        if let Ok(json) = serde_json::to_string(event) {
+            self.to_stderr(&Lines(json));
+        }
     }
 
     /// How the user wants to be spoken to.
@@ -205,6 +190,13 @@ impl Output {
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         io::stdout().is_terminal()
+    }
+
+    /// How many columns and rows people see of standard output, if they do.
+    #[must_use]
+    pub fn window(&self) -> Option<(u16, u16)> {
+        let window = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some((window.ws_col, window.ws_row))
     }
 
     /// Standard output as a stream, for content of any length. No bar is drawn beside it.
@@ -279,6 +271,13 @@ impl Output {
     pub fn remark(&self, text: &str) {
         if !self.mode.json && !self.mode.quiet {
             self.to_stderr(&text.into());
+        }
+    }
+
+    /// Names one of the things that are done or passed over, to people who want to see each.
+    pub fn detail(&self, text: &str) {
+        if self.mode.verbose {
+            self.remark(text);
         }
     }
 
@@ -362,6 +361,9 @@ impl Output {
     }
 
     fn to_stderr(&self, text: &Lines) {
+        if self.mode.silent {
+            return;
+        }
         self.bars.suspend(|| {
             // If nobody listens, there is nobody to tell.
             let _ = writeln!(io::stderr().lock(), "{text}");

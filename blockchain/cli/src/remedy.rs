@@ -10,6 +10,7 @@ use lucid_api::client::{ClientError, Refused};
 use lucid_api::problem::ErrorCode;
 use lucid_data_chain::ops::{Clash, OpError};
 use lucid_store::StoreError;
+use lucid_store::frame::NEWER_RECORD;
 
 use crate::folder::target::TargetError;
 use crate::ingest::IngestError;
@@ -17,10 +18,10 @@ use crate::ingest::sink::SinkError;
 
 /// What remedies begin with where they end a sentence.
 const BEGINNINGS: &[&str] = &[
-    "`lucid ", "`touch`", "--", "begin ", "choose ", "correct ", "give ", "have ", "leave ",
-    "look ", "make ", "mount ", "move ", "name ", "pass ", "put ", "release ", "restore ", "run ",
-    "say ", "seal ", "send ", "set ", "start ", "stop ", "take ", "try ", "use ", "wait ", "wrap ",
-    "write ",
+    "`lucid ", "`touch`", "--", "begin ", "choose ", "correct ", "end ", "give ", "have ",
+    "leave ", "look ", "make ", "mount ", "move ", "name ", "pass ", "put ", "release ",
+    "restore ", "run ", "say ", "seal ", "send ", "set ", "start ", "stop ", "take ", "try ",
+    "use ", "wait ", "wrap ", "write ",
 ];
 
 /// The remedy at the end of a sentence, if it ends with one.
@@ -136,6 +137,9 @@ fn of_op(error: &OpError) -> Option<&'static str> {
 
 fn of_store(error: &StoreError) -> Option<&'static str> {
     match error {
+        StoreError::Damaged(damage) if damage.why == NEWER_RECORD => {
+            Some("use that version, or a later one")
+        }
         StoreError::Damaged(_) => Some(HEAL),
         StoreError::Io { kind, .. } => of_io(*kind),
         error if error.is_full() => Some(ROOM),
@@ -150,9 +154,6 @@ fn of_io(kind: io::ErrorKind) -> Option<&'static str> {
             Some("run this as its owner, or have the right to it granted")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(ROOM),
-        io::ErrorKind::AddrInUse => {
-            Some("end what listens there, or set DATA_CHAIN_PORT and BLOCK_MANAGER_PORT")
-        }
         _ => None,
     }
 }

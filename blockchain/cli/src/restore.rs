@@ -2,9 +2,15 @@
 //!
 //! One thread lists the catalogue and deals out work chunk by chunk, so that each chunk is read and
 //! opened once, however many small files are in it; one thread per core reads chunks and writes files.
-//! What cannot be read or written is named and costs the files it concerns, never the rest.
+//! What cannot be read or written is named and costs the files it concerns, never the rest. Files that stand in the
+//! target already are compared (`compare`), and those that differ are dealt out once more.
 
+pub mod choice;
+mod compare;
+mod known;
+pub mod proof;
 pub mod raw;
+pub mod several;
 pub mod tar;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,7 +27,10 @@ use lucid_store::codec::Packer;
 use lucid_store::{StoreError, threads};
 use parking_lot::Mutex;
 
-use crate::folder::target::{FileSlot, RestoreReport, Target, TargetError};
+use self::known::Known;
+use crate::folder::target::{
+    Deleted, FileSlot, Foreseen, Identity, RestoreReport, Standing, Target, TargetError,
+};
 use crate::ingest::queue::Queue;
 use crate::progress::ProgressLine;
 use crate::text;
@@ -40,6 +49,38 @@ pub struct RestoreOutcome {
     pub report: RestoreReport,
     /// What could not be read or written: each path once, and the first reason.
     pub failed: BTreeMap<Vec<u8>, String>,
+    /// What was removed, where that was asked for.
+    pub deleted: Deleted,
+    /// What would be done, by path, of a run that changes nothing.
+    pub plan: BTreeMap<Vec<u8>, Planned>,
+}
+
+impl RestoreOutcome {
+    /// Nothing else is to be said than what the target says.
+    pub fn of(report: RestoreReport) -> Self {
+        let (failed, deleted, plan) = (BTreeMap::new(), Deleted::default(), BTreeMap::new());
+        Self { report, failed, deleted, plan }
+    }
+}
+
+/// What would become of an entry, and what it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned {
+    /// What would become of it.
+    pub foreseen: Foreseen,
+    /// What it is.
+    pub kind: EntryKind,
+    /// How many bytes it has, if it is a file.
+    pub length: u64,
+}
+
+/// What is asked for besides writing.
+#[derive(Default)]
+pub struct Wishes {
+    /// Only find out what would be done.
+    pub dry_run: bool,
+    /// Remove what the session does not have, but for these folders.
+    pub delete: Option<Vec<Identity>>,
 }
 
 /// Part of a chunk that belongs to a file.
@@ -55,6 +96,8 @@ enum Landing {
     Whole(Box<Entry>),
     /// A file that spans chunks, and where this part goes in it.
     Slice(Arc<FileSlot>, u64),
+    /// A file that stands in the target and may be the same, and where the part is in it.
+    Stands(Arc<Standing>, u64),
 }
 
 impl Landing {
@@ -62,6 +105,7 @@ impl Landing {
         match self {
             Self::Whole(entry) => &entry.path,
             Self::Slice(slot, _) => &slot.entry().path,
+            Self::Stands(standing, _) => &standing.entry().path,
         }
     }
 }
@@ -75,8 +119,11 @@ struct Job {
 struct Restoring<'a> {
     source: &'a dyn SessionSource,
     target: &'a Target,
-    jobs: Queue<Job>,
+    wishes: &'a Wishes,
     failed: Mutex<BTreeMap<Vec<u8>, String>>,
+    /// Files that stand in the target and turned out not to be the same.
+    different: Mutex<Vec<Entry>>,
+    plan: Mutex<BTreeMap<Vec<u8>, Planned>>,
     progress: &'a ProgressLine,
 }
 
@@ -85,56 +132,120 @@ impl Restoring<'_> {
         // A large file has many chunks, and is named once.
         self.failed.lock().entry(path.to_vec()).or_insert_with(|| why.to_string());
     }
+
+    /// Finds out what would become of an entry.
+    fn foresee(&self, entry: &Entry) -> Result<(), TargetError> {
+        self.plan(entry, self.target.foresee(entry)?);
+        Ok(())
+    }
+
+    /// A file stands in the target as it should.
+    fn stands(&self, entry: &Entry) {
+        if self.wishes.dry_run {
+            self.plan(entry, Foreseen::Stands);
+        }
+    }
+
+    fn plan(&self, entry: &Entry, foreseen: Foreseen) {
+        let planned = Planned { foreseen, kind: entry.kind, length: entry.length };
+        self.plan.lock().insert(entry.path.clone(), planned);
+    }
+
+    /// Has workers do what `deal` gives to its dealer.
+    fn run<T>(
+        &self,
+        chosen: &mut Chosen,
+        deal: impl FnOnce(&mut Dealer<'_>) -> Result<T, OpError>,
+    ) -> Result<T, OpError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = Queue::new(QUEUE_BYTES);
+        std::thread::scope(|scope| {
+            let jobs = &jobs;
+            let workers = threads::start_some(scope, cores, "restore", move || work(self, jobs))
+                .map_err(StoreError::io("starting a thread"))?;
+            let mut dealer =
+                Dealer { restoring: self, jobs, chosen, ahead: VecDeque::new(), job: None };
+            let dealt = deal(&mut dealer);
+            dealer.send();
+            jobs.close();
+            for worker in workers {
+                if let Err(panic) = worker.join() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+            dealt
+        })
+    }
 }
 
-/// Puts `paths` and everything below them into the target; no paths means everything.
+/// Puts what is chosen into the target.
 pub fn restore(
     source: &dyn SessionSource,
     target: Target,
-    paths: &[Vec<u8>],
+    mut chosen: Chosen,
+    wishes: &Wishes,
     progress: &ProgressLine,
 ) -> Result<RestoreOutcome, OpError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let restoring = Restoring {
         source,
         target: &target,
-        jobs: Queue::new(QUEUE_BYTES),
+        wishes,
         failed: Mutex::default(),
+        different: Mutex::default(),
+        plan: Mutex::default(),
         progress,
     };
-    let dealt = std::thread::scope(|scope| {
-        let restoring = &restoring;
-        let workers = threads::start_some(scope, cores, "restore", move || work(restoring))
-            .map_err(StoreError::io("starting a thread"))?;
-        let dealt = deal(restoring, paths);
-        restoring.jobs.close();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
-            }
+    let dealt = restoring.run(&mut chosen, deal).and_then(|known| {
+        let mut different = std::mem::take(&mut *restoring.different.lock());
+        if different.is_empty() {
+            return Ok(known);
         }
-        dealt
+        different.sort_by_key(|entry| entry.offset);
+        restoring.run(&mut chosen, |dealer| {
+            different.into_iter().for_each(|entry| dealer.deal_file(entry, false));
+            Ok(known)
+        })
     });
-    let failed = restoring.failed.into_inner();
+    let deleted = match (&dealt, &wishes.delete) {
+        (Ok(known), Some(not)) => delete(&restoring, known, &chosen, not),
+        _ => Deleted::default(),
+    };
+    let (failed, plan) = (restoring.failed.into_inner(), restoring.plan.into_inner());
     // What was dealt out is finished in any case.
     let report = target.finish();
     dealt?;
-    Ok(RestoreOutcome { report, failed })
+    Ok(RestoreOutcome { report, failed, deleted, plan })
 }
 
-/// Lists what is wanted and deals it out.
-fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
-    let chosen = Chosen::new(paths);
-    let wanted = chosen.paths().to_vec();
-    for path in chosen.absent(restoring.source)? {
+/// Removes what the session does not have, where it is known what that is.
+fn delete(restoring: &Restoring<'_>, known: &Known, chosen: &Chosen, not: &[Identity]) -> Deleted {
+    if !known.is_whole() {
+        restoring.fail(b"", "nothing was removed, as not all paths of the session can be read");
+        return Deleted::default();
+    }
+    let stays = |path: &[u8]| known.has(path) || chosen.leaves_out(path);
+    restoring.target.delete(known.folders(), not, &stays).unwrap_or_else(|error| {
+        restoring.fail(b"", describe(&error));
+        Deleted::default()
+    })
+}
+
+/// Lists what is wanted and deals it out; says what there is.
+fn deal(dealer: &mut Dealer<'_>) -> Result<Known, OpError> {
+    let restoring = dealer.restoring;
+    let mut known = Known::new(restoring.wishes.delete.is_some());
+    let wanted = dealer.chosen.visits().to_vec();
+    for path in dealer.chosen.absent(restoring.source)? {
         restoring.fail(&path, NO_SUCH_PATH);
     }
-    let mut dealer = Dealer { restoring, chosen, ahead: VecDeque::new(), job: None };
     for below in &wanted {
         let mut found = false;
         let visited = visit_entries(restoring.source, below, None, |entry| {
             found = true;
-            dealer.take(entry);
+            known.note(&entry);
+            if !dealer.chosen.leaves_out(&entry.path) {
+                dealer.take(entry);
+            }
             ControlFlow::Continue(())
         });
         match visited {
@@ -143,19 +254,25 @@ fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
             }
             Ok(()) => {}
             // Entries on other pages of the catalogue have been dealt out all the same.
-            Err(error) if found => restoring.fail(below, format!("not all of it: {error}")),
+            Err(error) if found => {
+                known.lacks();
+                restoring.fail(below, format!("not all of it: {error}"));
+            }
             // Nor does one path stand in the way of the others.
-            Err(error) if wanted.len() > 1 => restoring.fail(below, error),
+            Err(error) if wanted.len() > 1 => {
+                known.lacks();
+                restoring.fail(below, error);
+            }
             Err(error) => return Err(error),
         }
     }
-    dealer.send();
-    Ok(())
+    Ok(known)
 }
 
 struct Dealer<'a> {
     restoring: &'a Restoring<'a>,
-    chosen: Chosen,
+    jobs: &'a Queue<Job>,
+    chosen: &'a mut Chosen,
     /// References from the current chunk on.
     ahead: VecDeque<Reference>,
     job: Option<Job>,
@@ -163,24 +280,65 @@ struct Dealer<'a> {
 
 impl Dealer<'_> {
     fn take(&mut self, entry: Entry) {
-        let (target, path) = (self.restoring.target, entry.path.clone());
-        let entry = match self.chosen.settle(self.restoring.source, entry) {
+        let (restoring, target) = (self.restoring, self.restoring.target);
+        let path = entry.path.clone();
+        let entry = match self.chosen.settle(restoring.source, entry) {
             Ok(entry) => entry,
-            Err(error) => return self.restoring.fail(&path, error),
+            Err(error) => return restoring.fail(&path, error),
         };
         let done = match entry.kind {
+            EntryKind::File => return self.deal_file(entry, true),
+            _ if restoring.wishes.dry_run => restoring.foresee(&entry),
             EntryKind::Folder => target.folder(&entry),
             EntryKind::Symlink => target.symlink(&entry),
             EntryKind::HardLink => target.hard_link(&entry),
-            EntryKind::File if entry.length == 0 => target.small_file(&entry, &[]),
-            EntryKind::File => return self.deal_file(entry),
         };
         if let Err(error) = done {
-            self.restoring.fail(&path, describe(&error));
+            restoring.fail(&path, describe(&error));
         }
     }
 
-    fn deal_file(&mut self, entry: Entry) {
+    /// Deals a file out: to be compared, if it `may_stand` in the target already; else to be written.
+    fn deal_file(&mut self, entry: Entry, may_stand: bool) {
+        let restoring = self.restoring;
+        if may_stand && let Some(standing) = restoring.target.standing(&entry) {
+            let done = match entry.length {
+                0 => standing.same(0).map(drop),
+                _ if standing.is_trusted() => standing.trust(),
+                _ => return self.deal_standing(Arc::new(standing)),
+            };
+            return match done {
+                Ok(()) => restoring.stands(&entry),
+                Err(error) => restoring.fail(&entry.path, describe(&error)),
+            };
+        }
+        let done = match entry.length {
+            _ if restoring.wishes.dry_run => restoring.foresee(&entry),
+            0 => restoring.target.small_file(&entry, &[]),
+            _ => return self.deal_bytes(entry),
+        };
+        if let Err(error) = done {
+            restoring.fail(&entry.path, describe(&error));
+        }
+    }
+
+    fn deal_standing(&mut self, standing: Arc<Standing>) {
+        let (start, length) = (standing.entry().offset, standing.entry().length);
+        let (mut at, end) = (start, start + length);
+        while at < end {
+            let reference = match self.seek(at) {
+                Ok(reference) => reference,
+                Err(error) => return self.restoring.fail(&standing.entry().path, error),
+            };
+            let to = end.min(reference.end());
+            let landing = Landing::Stands(standing.clone(), at - start);
+            let from = (at - reference.offset) as usize;
+            self.add(reference, Part { landing, from, length: (to - at) as usize });
+            at = to;
+        }
+    }
+
+    fn deal_bytes(&mut self, entry: Entry) {
         let end = entry.offset + entry.length;
         let first = match self.seek(entry.offset) {
             Ok(first) => first,
@@ -247,7 +405,7 @@ impl Dealer<'_> {
     fn send(&mut self) {
         if let Some(job) = self.job.take() {
             let weight = u64::from(job.reference.length);
-            self.restoring.jobs.push(job, weight);
+            self.jobs.push(job, weight);
         }
     }
 }
@@ -261,9 +419,13 @@ fn describe(error: &TargetError) -> String {
     text
 }
 
-fn work(restoring: &Restoring<'_>) {
-    let mut packer = Packer::new();
-    while let Some(Job { reference, parts }) = restoring.jobs.pop() {
+fn work(restoring: &Restoring<'_>, jobs: &Queue<Job>) {
+    let (mut packer, mut buffer) = (Packer::new(), Vec::new());
+    while let Some(job) = jobs.pop() {
+        if compare::is_settled(restoring, &job, &mut buffer) {
+            continue;
+        }
+        let Job { reference, parts } = job;
         let bytes = match restoring.source.chunk(&mut packer, &reference) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -278,6 +440,10 @@ fn work(restoring: &Restoring<'_>) {
             let written = match &landing {
                 Landing::Whole(entry) => restoring.target.small_file(entry, part),
                 Landing::Slice(slot, at) => slot.write_at(*at, part),
+                Landing::Stands(standing, at) => {
+                    compare::compare(restoring, standing, *at, part, &mut buffer);
+                    continue;
+                }
             };
             match written {
                 Ok(()) => restoring.progress.add(length as u64),
@@ -292,8 +458,15 @@ pub fn complaints(outcome: &RestoreOutcome) -> Vec<String> {
     let mut lines: Vec<String> = outcome
         .failed
         .iter()
-        .map(|(path, why)| format!("\"{}\" was not restored: {why}", text::name(path)))
+        .map(|(path, why)| match path.is_empty() {
+            true => why.clone(),
+            false => format!("\"{}\" was not restored: {why}", text::name(path)),
+        })
         .collect();
+    let stays = outcome.deleted.stays.iter();
+    lines.extend(
+        stays.map(|(path, why)| format!("\"{}\" was not removed: {why}", text::name(path))),
+    );
     // What is incomplete because a chunk could not be read was named with its reason.
     let told: BTreeSet<&[u8]> = outcome.failed.keys().map(Vec::as_slice).collect();
     let is_told = |error: &&TargetError| error.path().is_some_and(|path| told.contains(path));

@@ -25,7 +25,7 @@ pub const CREDENTIALS: &str = "LUCID_CREDENTIALS_FILE";
 pub fn client_options(home: &Home, url: &Address) -> anyhow::Result<ClientOptions> {
     let token = token_for(home.token_file.as_deref(), url, &process_environment())?;
     let trust = Trust { authorities: home.ca.clone(), pin: home.pin.map(ServerKey::from) };
-    Ok(ClientOptions { token, trust, ..ClientOptions::default() })
+    Ok(spoken(home, token, trust))
 }
 
 /// How another server is spoken to than the one that all options are about.
@@ -39,7 +39,12 @@ pub fn other_options(
     let environment = process_environment().into_iter().filter(|(name, _)| name != TOKEN).collect();
     let token = token_for(named, url, &environment)?;
     let trust = Trust { authorities: home.ca.clone(), pin: pin.map(ServerKey::from) };
-    Ok(ClientOptions { token, trust, ..ClientOptions::default() })
+    Ok(spoken(home, token, trust))
+}
+
+fn spoken(home: &Home, token: Option<TokenSource>, trust: Trust) -> ClientOptions {
+    let (pace, heard) = (home.pace(), home.heard.clone());
+    ClientOptions { token, trust, pace, heard, ..ClientOptions::default() }
 }
 
 fn token_for(

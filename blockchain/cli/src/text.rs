@@ -8,6 +8,12 @@ use std::{fmt::Write, time::Duration};
 
 use lucid_api::v1::sessions::ExitStatus;
 
+/// Shows a path that is spelled as in a manifest, like a file name.
+#[must_use]
+pub fn spelled_path(path: &str) -> String {
+    lucid_core::manifest::path_bytes(path).map_or_else(|| name(path.as_bytes()), |path| name(&path))
+}
+
 /// Shows a file name of any bytes on one line.
 ///
 /// Text stays as it is; a backslash, control and direction-changing characters are escaped like

@@ -11,13 +11,15 @@
 //! looked at again with pauses of its own, and named again when it is well. What is wrong with the
 //! watched folder or the store is waited out; only a store of this process that stopped writing ends it.
 //!
-//! In one file because a watcher's states and what changes them are one machine; what it does to files and places
-//! is in the files below.
+//! A round is either a look at everything or at what the system tells of ([`rhythm`]).
 
 mod again;
 mod files;
+mod notices;
+mod rhythm;
 mod send;
 pub mod spool;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -25,23 +27,22 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use lucid_core::manifest::Source;
 use lucid_core::time::Timestamp;
-use lucid_data_chain::ops::error::OpError;
-use lucid_store::StoreError;
 use lucid_store::clock::{Clock, ClockDrift};
-use lucid_store::error::CommitError;
 use lucid_store::files::descriptors::{self, Keeper};
 use serde::Serialize;
 
-use crate::place::remote::is_away;
+use crate::naming::Naming;
 use crate::place::{Place, StorageOptions};
 use files::{FileIdentity, FolderIdentity, FolderScan, Seen, State};
+use rhythm::Rhythm;
 use spool::{OtherStore, Recording, Spool};
+pub(crate) use troubles::{Pause, has_stopped, kind};
+pub use troubles::{Remark, RemarkSubject};
 
 /// Files that are kept open between two looks, as far as descriptors go. The others are opened for each.
 const FILES_KEPT: usize = 4_096;
-/// What failed again and again is looked at this often.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A server that nothing is sent to is asked after so many looks whether it is still there.
 const LOOKS_A_QUESTION: u32 = 10;
 /// A store that is away, this often: everything waits for it.
@@ -54,20 +55,34 @@ pub struct WatchPlan {
     pub folder: PathBuf,
     /// Folders in it that hold none of its recordings: the spool, and the store.
     pub not: Vec<PathBuf>,
-    /// What the ids of its sessions begin with.
-    pub prefix: String,
+    /// The ids of its sessions, which have a tail.
+    pub naming: Naming,
+    /// Recordings that belong together, if any do.
+    pub group_by: Option<GroupBy>,
     /// Whose recordings they are.
     pub user: String,
     /// What is to be kept with each.
     pub metadata: BTreeMap<String, String>,
+    /// Where they come from, but for the path, which is each file's.
+    pub source: Source,
     /// How long a file must be as it is to count as closed.
     pub idle: Duration,
-    /// How long to wait before looking again, the first time.
+    /// How long to wait before looking again where nothing tells of changes, and after a first failure.
     pub interval: Duration,
+    /// Look again and again, whatever the system tells.
+    pub polls: bool,
     /// Take files by the time of their last change, since nobody stays to see them grow.
     pub once: bool,
     /// What time it is.
     pub clock: Clock,
+}
+
+/// Which recordings are a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GroupBy {
+    /// Those of one folder, as sudo writes `log`, `timing` and `ttyout` of one recording. What stands in the watched
+    /// folder itself is in none.
+    Folder,
 }
 
 /// Something that was done.
@@ -92,46 +107,16 @@ pub enum WatchEvent {
         /// Whether bytes may be missing: the file was gone or replaced before all of it was sent.
         unterminated: bool,
     },
+    /// The folder is looked at again and again, since not all changes in it are told.
+    Polled {
+        /// Why not.
+        why: String,
+    },
     /// A folder is not looked into, because it is a store with its keys.
     LeftOut {
         /// The folder.
         path: String,
     },
-}
-
-/// What something may be wrong with.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RemarkSubject {
-    /// The watched folder itself.
-    Folder,
-    /// Where the recordings go.
-    Store,
-    /// What is at a path in the folder.
-    Path(String),
-    /// What is remembered in the spool under a name.
-    Spool(String),
-}
-
-/// Takes what is wrong, or `None` when it is well again: each once.
-pub type Remark<'a> = &'a mut dyn FnMut(&RemarkSubject, Option<&str>);
-
-/// When something that failed is looked at again.
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    until: Instant,
-    length: Duration,
-}
-
-impl Pause {
-    /// The pause after one more failure: twice as long as the one before.
-    fn after(last: Option<&Self>, first: Duration, most: Duration) -> Self {
-        let length = last.map_or(first, |last| (last.length * 2).min(most.max(first)));
-        Self { until: Instant::now() + length, length }
-    }
-
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
 }
 
 /// A file whose session is open.
@@ -144,6 +129,8 @@ struct Open {
     /// How the file was when it was last looked at, and since when.
     state: Option<State>,
     since: Instant,
+    /// When something is to be done for it though nothing tells of it, if that is known.
+    due: Option<Instant>,
     /// When the file had been changed as it was last held against the session or sent to its end.
     sent: Option<Timestamp>,
     /// Whether the file is not where it was any more.
@@ -165,6 +152,10 @@ pub struct Watcher<'a> {
     done: BTreeMap<FileIdentity, Recording>,
     /// The folder as it was at the start.
     root: FolderIdentity,
+    /// What the last look found in it.
+    scan: FolderScan,
+    /// When the next one is.
+    rhythm: Rhythm,
     /// Whether the store is the one that the spool is of, and answers.
     store_is_known: bool,
     /// When the store was last asked which one it is.
@@ -199,6 +190,8 @@ impl<'a> Watcher<'a> {
         let mut watcher = Self {
             place,
             storage,
+            scan: FolderScan::default(),
+            rhythm: Rhythm::start(plan.interval, plan.polls),
             plan,
             spool,
             open: BTreeMap::new(),
@@ -223,7 +216,7 @@ impl<'a> Watcher<'a> {
         Ok(watcher)
     }
 
-    /// Looks at the folder once, and sends what there is. Fails only if the store is another one than the
+    /// Looks at what changed, and sends what there is. Fails only if the store is another one than the
     /// spool is of, or one of this process that writes no more; everything else that is wrong is
     /// remarked, and tried again later.
     pub fn round(
@@ -231,42 +224,117 @@ impl<'a> Watcher<'a> {
         tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
         remark: Remark<'_>,
     ) -> anyhow::Result<()> {
-        let scan = match self.look() {
+        let mut scan = std::mem::take(&mut self.scan);
+        let changed = self.rhythm.take_files();
+        let looked: Vec<_> = changed.iter().map(|path| scan.look_again(path)).collect();
+        // At a path that is known is another file, or at one that is not.
+        if looked.contains(&None) {
+            self.rhythm.look_soon();
+        }
+        let done = if self.rhythm.is_due() {
+            self.look_at_everything(&mut scan, tell, remark)
+        } else {
+            let changed = looked.into_iter().flatten().collect();
+            self.see_to(&scan, Some(&changed), tell, remark).map(|is_whole| {
+                if !is_whole {
+                    self.rhythm.miss();
+                }
+            })
+        };
+        self.scan = scan;
+        done
+    }
+
+    /// Waits until there is something to be done.
+    pub fn wait(&mut self) {
+        if self.paused.values().any(|(pause, _)| pause.is_over()) {
+            self.rhythm.miss();
+        }
+        let moment = match self.away {
+            Some(pause) => Some(pause.until),
+            None => {
+                let open =
+                    self.open.iter().filter(|(identity, _)| !self.paused.contains_key(identity));
+                let due = open.filter_map(|(_, open)| open.due);
+                let pauses = self.paused.values().map(|(pause, _)| pause.until);
+                let is_asked = self.place.own_folder().is_none();
+                let asked = is_asked.then(|| self.asked + self.plan.interval * LOOKS_A_QUESTION);
+                due.chain(pauses.filter(|until| *until > Instant::now())).chain(asked).min()
+            }
+        };
+        self.rhythm.wait(moment);
+    }
+
+    fn look_at_everything(
+        &mut self,
+        scan: &mut FolderScan,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
+        remark: Remark<'_>,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        *scan = match self.look() {
             Ok(scan) => scan,
             Err(error) => {
                 self.trouble(RemarkSubject::Folder, &error, remark);
+                self.rhythm.looked(begun, false);
                 return Ok(());
             }
         };
         self.well(&RemarkSubject::Folder, remark);
-        self.note_unseen(&scan, remark);
+        self.note_unseen(scan, remark);
+        if let Some(why) = self.rhythm.take_why() {
+            tell(&WatchEvent::Polled { why })?;
+        }
         for path in &scan.stores {
             if self.stores.insert(path.clone()) {
                 tell(&WatchEvent::LeftOut { path: path.clone() })?;
             }
         }
+        let is_whole = self.see_to(scan, None, tell, remark)?;
+        self.rhythm.looked(begun, is_whole);
+        Ok(())
+    }
+
+    /// Meets what is new and sends what there is: of everything that was seen, or `only` of what changed, and of what
+    /// is due. Says whether all of it had its turn.
+    fn see_to(
+        &mut self,
+        scan: &FolderScan,
+        only: Option<&BTreeSet<FileIdentity>>,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
+        remark: Remark<'_>,
+    ) -> anyhow::Result<bool> {
         if !self.find_store(remark)? {
-            return Ok(());
+            return Ok(false);
         }
-        let there: BTreeMap<FileIdentity, &Seen> =
-            scan.files.iter().map(|file| (file.identity, file)).collect();
-        self.read_again(remark);
-        self.bind_again(&scan, &there, remark);
-        for file in &scan.files {
+        if only.is_none() {
+            self.read_again(remark);
+            self.bind_again(scan, remark);
+        }
+        let files: Vec<&Seen> = match only {
+            None => scan.files.iter().collect(),
+            Some(changed) => changed.iter().filter_map(|identity| scan.of(identity)).collect(),
+        };
+        for file in files {
             if self.open.contains_key(&file.identity) {
                 continue;
             }
             let meet = |watcher: &mut Self| watcher.meet(file, tell);
             if !self.attempt(file.identity, &file.shown(), remark, meet)? {
-                return Ok(());
+                return Ok(false);
             }
         }
-        let identities: Vec<FileIdentity> = self.open.keys().copied().collect();
+        let now = Instant::now();
+        let has_turn = |(identity, open): (&FileIdentity, &Open)| {
+            let has_turn = only.is_none_or(|changed| changed.contains(identity))
+                || open.due.is_some_and(|due| due <= now);
+            has_turn.then_some(*identity)
+        };
+        let identities: Vec<FileIdentity> = self.open.iter().filter_map(has_turn).collect();
         for identity in identities {
             let path = self.open.get(&identity).map(|open| open.recording.path.clone());
             let path = path.unwrap_or_default();
-            let seen = there.get(&identity).copied();
-            let at = match seen {
+            let at = match scan.of(&identity) {
                 Some(seen) => At::Seen(seen),
                 None if scan.is_away(&identity) => At::Away,
                 None if scan.is_gone(&path, &identity) => At::Gone,
@@ -277,41 +345,28 @@ impl<'a> Watcher<'a> {
             let go_on = self.attempt(identity, &path, remark, advance)?;
             self.let_go(&identity, was_kept);
             if !go_on {
-                return Ok(());
+                return Ok(false);
             }
         }
-        self.forget(&scan, &there, remark);
-        Ok(())
-    }
-
-    /// Whether anything is wrong at the moment.
-    pub fn has_troubles(&self) -> bool {
-        !self.troubles.is_empty()
+        if only.is_none() {
+            self.forget(scan, remark);
+        }
+        Ok(true)
     }
 
     /// Lists the folder, if it is the one that it was at the start.
-    fn look(&self) -> anyhow::Result<FolderScan> {
-        let folder = &self.plan.folder;
+    fn look(&mut self) -> anyhow::Result<FolderScan> {
+        let (folder, rhythm) = (&self.plan.folder, &mut self.rhythm);
         let found = FolderIdentity::of(folder).context("it is not there")?;
         anyhow::ensure!(
             found == self.root,
             "it is another folder than at the start, unmounted or replaced; if that is meant, start \
              `lucid watch` again"
         );
-        files::scan(folder, &self.plan.not)
-    }
-
-    /// Remarks what could not be looked at, and what can be again.
-    fn note_unseen(&mut self, scan: &FolderScan, remark: Remark<'_>) {
-        let now: BTreeSet<String> = scan.troubles.iter().map(|(path, _)| path.clone()).collect();
-        for (path, error) in &scan.troubles {
-            self.trouble(RemarkSubject::Path(path.clone()), error, remark);
-        }
-        for path in std::mem::replace(&mut self.unseen, now) {
-            if !self.unseen.contains(&path) {
-                self.well(&RemarkSubject::Path(path), remark);
-            }
-        }
+        rhythm.begin_look();
+        let scan = files::scan(folder, &self.plan.not, &mut |folder| rhythm.list(folder));
+        rhythm.end_look();
+        scan
     }
 
     /// Whether the store answers. It may be another one each time it was away. A server may be away, and
@@ -366,74 +421,12 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Does something for one file, unless it failed a moment ago; says whether the others have their
-    /// turn, which they have unless the store is away. A store of this process that stopped writing does
-    /// not write again before it is opened anew, so that ends everything.
-    fn attempt(
-        &mut self,
-        identity: FileIdentity,
-        path: &str,
-        remark: Remark<'_>,
-        work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
-    ) -> anyhow::Result<bool> {
-        if self.paused.get(&identity).is_some_and(|(pause, _)| !pause.is_over()) {
-            return Ok(true);
-        }
-        let Err(error) = work(self) else {
-            if let Some((_, path)) = self.paused.remove(&identity) {
-                self.well(&RemarkSubject::Path(path), remark);
-            }
-            return Ok(true);
-        };
-        if self.place.own_folder().is_some() && has_stopped(&error) {
-            return Err(error.context("nothing more can be sent; start `lucid watch` again"));
-        }
-        if let Some(open) = self.open.get_mut(&identity) {
-            open.offset = None;
-        }
-        let last = self.paused.get(&identity).map(|(pause, _)| pause);
-        let pause = Pause::after(last, self.plan.interval, PAUSE_MAX);
-        self.paused.insert(identity, (pause, path.to_owned()));
-        if is_away(&error) {
-            self.store_is_known = false;
-            self.trouble(RemarkSubject::Store, &error, remark);
-            return Ok(false);
-        }
-        self.trouble(RemarkSubject::Path(path.to_owned()), &error, remark);
-        Ok(true)
-    }
-
-    fn trouble(&mut self, subject: RemarkSubject, error: &anyhow::Error, remark: Remark<'_>) {
-        let text = format!("{error:#}");
-        // The same trouble again is no news.
-        if self.troubles.get(&subject) != Some(&text) {
-            remark(&subject, Some(&text));
-            self.troubles.insert(subject, text);
-        }
-    }
-
-    fn well(&mut self, subject: &RemarkSubject, remark: Remark<'_>) {
-        if self.troubles.remove(subject).is_some() {
-            remark(subject, None);
-        }
-    }
-
-    /// Whether every file was sent and sealed that there was.
-    pub fn is_quiet(&self) -> bool {
-        self.open.is_empty()
-    }
-
     /// Forgets sealed recordings whose files are gone, and failures of files that are. While a folder
     /// cannot be listed, it is not known what is in it.
-    fn forget(
-        &mut self,
-        scan: &FolderScan,
-        there: &BTreeMap<FileIdentity, &Seen>,
-        remark: Remark<'_>,
-    ) {
+    fn forget(&mut self, scan: &FolderScan, remark: Remark<'_>) {
         let (open, troubles) = (&self.open, &mut self.troubles);
         self.paused.retain(|identity, (_, path)| {
-            let known = there.contains_key(identity) || open.contains_key(identity);
+            let known = scan.of(identity).is_some() || open.contains_key(identity);
             if !known {
                 troubles.remove(&RemarkSubject::Path(path.clone()));
             }
@@ -445,7 +438,7 @@ impl<'a> Watcher<'a> {
         let gone: Vec<Recording> = self
             .done
             .iter()
-            .filter(|(identity, _)| !there.contains_key(identity))
+            .filter(|(identity, _)| scan.of(identity).is_none())
             .filter(|(identity, recording)| scan.is_gone(&recording.path, identity))
             .map(|(_, recording)| recording.clone())
             .collect();
@@ -471,18 +464,6 @@ enum At<'a> {
     Unseen,
 }
 
-/// Whether a store of this process stopped writing for as long as it is open.
-fn has_stopped(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let commit = match cause.downcast_ref() {
-            Some(StoreError::Commit { error, .. }) => Some(error),
-            _ => cause.downcast_ref(),
-        };
-        matches!(commit, Some(CommitError::Broken(_)))
-            || matches!(cause.downcast_ref(), Some(OpError::Broken(_)))
-    })
-}
-
 impl Open {
     fn new(recording: Recording, file: Option<File>) -> Self {
         Self {
@@ -491,6 +472,7 @@ impl Open {
             offset: None,
             state: None,
             since: Instant::now(),
+            due: Some(Instant::now()),
             sent: None,
             gone: false,
             held: false,
@@ -500,57 +482,4 @@ impl Open {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cmd::Home;
-    use crate::place::local::Local;
-
-    #[test]
-    fn a_store_of_this_process_that_stopped_writing_ends_it_and_other_failures_do_not() {
-        let room = tempfile::tempdir().unwrap();
-        let folder = room.path().join("recordings");
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("file"), "content").unwrap();
-        let home = Home {
-            data: room.path().join("store"),
-            server: None,
-            key_file: None,
-            token_file: None,
-            ca: None,
-            pin: None,
-            passphrase_file: None,
-            blocks: None,
-            read_only: false,
-            reading: None,
-            typed: None,
-        };
-        let place = Local::create(&home, "watch", &crate::cmd::clock(), true).unwrap();
-        let plan = WatchPlan {
-            folder: folder.clone(),
-            not: Vec::new(),
-            prefix: String::new(),
-            user: String::new(),
-            metadata: BTreeMap::new(),
-            idle: Duration::ZERO,
-            interval: Duration::ZERO,
-            once: true,
-            clock: Clock::system(),
-        };
-        let spool = Spool::open(&room.path().join("spool")).unwrap();
-        let storage = StorageOptions::default();
-        let mut watcher = Watcher::start(&place, storage, plan, spool).unwrap();
-        let file = files::scan(&folder, &[]).unwrap().files.remove(0).identity;
-        let mut fail = |error: OpError| {
-            watcher.attempt(file, "file", &mut |_, _| (), |_| {
-                Err(anyhow::Error::from(error).context("while it was sent"))
-            })
-        };
-        let commit = CommitError::Broken("the disk is gone".to_owned());
-        let stored = StoreError::Commit { what: "a piece", error: commit.clone() };
-        for stopped in [OpError::from(commit), OpError::from(stored)] {
-            let ended = format!("{:#}", fail(stopped).unwrap_err());
-            assert!(ended.contains("stopped writing") && ended.contains("start"), "{ended}");
-        }
-        assert!(fail(OpError::from(CommitError::Failed("no room".to_owned()))).unwrap());
-    }
-}
+mod tests;

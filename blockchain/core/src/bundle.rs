@@ -9,6 +9,7 @@
 
 use crate::block_merkle;
 use crate::digest::TransactionHash;
+use crate::elsewhere::Elsewhere;
 use crate::limits::{BUNDLE_BYTES_MAX, PATH_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::manifest::{Manifest, ManifestFault};
 use crate::record::BlockRecord;
@@ -33,9 +34,13 @@ const CHECKSUM_BYTES: usize = 32;
 pub const LEAVES_MAX: usize = (BUNDLE_BYTES_MAX - (64 << 20)) / LEAF_BYTES;
 /// The anchor's text, and everything else of a bundle that is no leaf, slice, page or manifest: ways up
 /// through trees, of a few hundred hashes together.
-const WAY_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + (1 << 20);
+const WAY_BYTES_MAX: usize = 2 * TRANSACTION_BYTES_MAX + (1 << 20);
 /// What the rest takes as a rule.
 const WAY_BYTES: usize = 16 << 10;
+/// The number of the part that says what another engine says.
+const ELSEWHERE: u8 = 2;
+/// Ends the further parts.
+const NO_MORE: u8 = 0;
 /// A range has two ends.
 const SLICES_MAX: u32 = 2;
 /// A span has two ends, and at each of them two pages may meet.
@@ -216,6 +221,27 @@ impl AnchorInclusion {
     }
 }
 
+/// That an engine which keeps no chain of ours has the anchor: its word, for which there is no proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnchoredElsewhere {
+    /// The anchor transaction's canonical text, which the recorder signed.
+    pub transaction: String,
+    /// What the engine says.
+    pub words: Elsewhere,
+}
+
+impl AnchoredElsewhere {
+    fn write(&self, to: &mut Writer) {
+        self.words.write(to.text(&self.transaction));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        let transaction = from.text("the anchor's text")?.to_owned();
+        within("the anchor's text", transaction.len(), TRANSACTION_BYTES_MAX)?;
+        Ok(Self { transaction, words: Elsewhere::read(from)? })
+    }
+}
+
 /// Everything that a proof needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
@@ -233,6 +259,8 @@ pub struct Bundle {
     pub pages: Vec<PageProof>,
     /// The way into a block, once the session is anchored.
     pub anchored: Option<AnchorInclusion>,
+    /// What another engine says that has the anchor, too. Bundles of before there was this have none.
+    pub elsewhere: Option<AnchoredElsewhere>,
 }
 
 impl Bundle {
@@ -275,9 +303,16 @@ impl Bundle {
             _ => Vec::new(),
         };
         let manifest_text = manifest.to_text()?;
-        let (slices, anchored) = (Vec::new(), None);
-        let mut bundle =
-            Self { subject, manifest: manifest_text, leaves, range_proof, slices, pages, anchored };
+        let mut bundle = Self {
+            subject,
+            manifest: manifest_text,
+            leaves,
+            range_proof,
+            slices: Vec::new(),
+            pages,
+            anchored: None,
+            elsewhere: None,
+        };
         let claim = Demand::of(&bundle, manifest)?;
         let partial: Vec<_> =
             bundle.leaves.iter().filter_map(|leaf| Some((leaf, claim.part_of(leaf)?))).collect();
@@ -317,6 +352,11 @@ impl Bundle {
         Self { anchored: Some(anchored), ..self }
     }
 
+    /// The same proof, with what another engine says of it.
+    pub fn anchored_elsewhere(self, elsewhere: AnchoredElsewhere) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
+    }
+
     /// The file: magic, parts in a fixed order, and BLAKE3 of everything before.
     pub fn encode(&self) -> Vec<u8> {
         // A bundle may be long, and growing to its length takes twice that.
@@ -344,8 +384,11 @@ impl Bundle {
             write_hashes(&mut w, &page.proof);
         }
         w.option(self.anchored.as_ref(), |w, anchored| anchored.write(w));
-        // Room for the way from the block into the log over the chain.
-        w.u8(0);
+        // Further parts, each behind its number; 1 is kept for the way from the block into the log over the chain.
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.write(w.u8(ELSEWHERE));
+        }
+        w.u8(NO_MORE);
         let mut bytes = w.finish();
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
@@ -406,10 +449,15 @@ impl Bundle {
             pages.push(PageProof { bytes, leaf, proof: read_hashes(r, "a page's proof")? });
         }
         let anchored = r.option("the anchor", AnchorInclusion::read)?;
-        if r.u8("the log proof")? != 0 {
-            return Err(WireFault::Invalid { what: "the log proof" });
+        let what = "a further part";
+        let (elsewhere, next) = match r.u8(what)? {
+            ELSEWHERE => (Some(AnchoredElsewhere::read(r)?), r.u8(what)?),
+            next => (None, next),
+        };
+        if next != NO_MORE {
+            return Err(WireFault::Invalid { what });
         }
-        Ok(Self { subject, manifest, leaves, range_proof, slices, pages, anchored })
+        Ok(Self { subject, manifest, leaves, range_proof, slices, pages, anchored, elsewhere })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::block_merkle::verify_path;
 use crate::bundle::{AnchorInclusion, Bundle, Demand, DemandFault, Subject, leads_to_root};
 use crate::claim::Signed;
 use crate::digest::BlockHash;
+use crate::elsewhere::NOT_PROVED;
 use crate::manifest::{End, Manifest, hash_of};
 use crate::record::BlockEntry;
 use crate::sign::PublicKey;
@@ -72,7 +73,8 @@ pub enum CheckVerdict {
         /// Why not.
         reason: String,
     },
-    /// Every step holds, but recorder or origin are not known to the caller, or the time is not known.
+    /// Every step holds, but recorder or origin are not known to the caller, the time is not known, or there is only
+    /// the word of another engine for an anchor.
     OriginOrRecorderNotProved,
 }
 
@@ -175,13 +177,7 @@ impl Checker<'_> {
         self.path(&bundle, &claim);
         self.time(&bundle, &claim);
         self.manifest(&manifest);
-        match &bundle.anchored {
-            Some(anchored) => self.anchored(anchored, &manifest, &bundle.manifest)?,
-            None => self.not_proved(
-                "anchor",
-                "the session is not anchored: nothing shows when this existed".to_owned(),
-            ),
-        }
+        self.anchored(&bundle, &manifest)?;
         self.reservations(&bundle, &manifest);
         Ok(())
     }
@@ -285,14 +281,40 @@ impl Checker<'_> {
         }
     }
 
-    fn anchored(
+    /// The anchor, and how it is known to be anywhere: by the way into a block, by the word of another engine, or not.
+    fn anchored(&mut self, bundle: &Bundle, manifest: &Manifest) -> Result<(), Stop> {
+        match (&bundle.anchored, &bundle.elsewhere) {
+            (Some(anchored), elsewhere) => {
+                let text = &anchored.transaction;
+                let same =
+                    elsewhere.as_ref().is_none_or(|elsewhere| elsewhere.transaction == *text);
+                need("anchor", same, "another anchor is said to be elsewhere")?;
+                let transaction = self.anchor(text, manifest, &bundle.manifest)?;
+                self.block(anchored, &transaction)
+            }
+            (None, Some(elsewhere)) => {
+                self.anchor(&elsewhere.transaction, manifest, &bundle.manifest)?;
+                let said = elsewhere.words.said();
+                self.not_proved("elsewhere", format!("NOT proved: {said}; {NOT_PROVED}"));
+                Ok(())
+            }
+            (None, None) => {
+                self.not_proved(
+                    "anchor",
+                    "the session is not anchored: nothing shows when this existed".to_owned(),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn anchor(
         &mut self,
-        anchored: &AnchorInclusion,
+        text: &str,
         manifest: &Manifest,
         manifest_text: &str,
-    ) -> Result<(), Stop> {
+    ) -> Result<Transaction, Stop> {
         let name = "anchor";
-        let text = anchored.transaction.as_str();
         let transaction = Transaction::parse(text.as_bytes()).map_err(refuse(name))?;
         need(name, transaction.text() == text, "the anchor is not in its canonical spelling")?;
         let Signed { claim: anchor, key } =
@@ -311,7 +333,7 @@ impl Checker<'_> {
                 format!("recorder NOT proved: key {key} signed the anchor, and it is not trusted");
             self.not_proved("recorder", sentence);
         }
-        self.block(anchored, &transaction)
+        Ok(transaction)
     }
 
     fn block(&mut self, anchored: &AnchorInclusion, transaction: &Transaction) -> Result<(), Stop> {
@@ -364,6 +386,12 @@ impl Checker<'_> {
         if bundle.anchored.is_some() {
             add("the time of the block is its producer's word");
             add("that others were shown the same chain is not part of this bundle");
+        }
+        if let Some(elsewhere) = bundle.elsewhere.as_ref().filter(|_| bundle.anchored.is_some()) {
+            add(&format!(
+                "{}: that is its word, and nothing here checks it",
+                elsewhere.words.said()
+            ));
         }
         add("user, times and metadata of the session are its recorder's word");
         if bundle.subject != Subject::Session {

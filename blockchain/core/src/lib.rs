@@ -12,7 +12,8 @@
 //!   [`timeline`], [`manifest`]; and what they put into a chain: [`claim`], [`anchor`], [`tombstone`],
 //!   [`retention`], [`succession`].
 //!
-//! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block.
+//! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block. [`elsewhere`] is what an engine says
+//! that has no such way.
 
 pub mod anchor;
 pub mod block;
@@ -23,6 +24,7 @@ pub mod check;
 pub mod claim;
 pub mod cut;
 pub mod digest;
+pub mod elsewhere;
 pub mod json;
 pub mod limits;
 pub mod manifest;

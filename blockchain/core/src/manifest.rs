@@ -136,6 +136,15 @@ pub struct Terminal {
     pub rows: u16,
 }
 
+impl Terminal {
+    /// The member that breaks a rule, and the rule, if there is one.
+    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let sizes = [("columns", self.columns), ("rows", self.rows)];
+        let (member, _) = sizes.into_iter().find(|(_, size)| *size == 0)?;
+        Some((member, "its terminal has no size"))
+    }
+}
+
 /// A sealed session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -263,11 +272,11 @@ impl Manifest {
         if let End::Exit(ExitStatus::Signal(signal)) = self.end {
             need((1..=SIGNAL_MAX).contains(&signal), "its program's signal is none")?;
         }
-        if let Some(rule) = self.source.as_ref().and_then(Source::fault) {
+        if let Some((_, rule)) = self.source.as_ref().and_then(Source::fault) {
             need(false, rule)?;
         }
-        if let Some(terminal) = self.terminal {
-            need(terminal.columns > 0 && terminal.rows > 0, "its terminal has no size")?;
+        if let Some((_, rule)) = self.terminal.and_then(|terminal| terminal.fault()) {
+            need(false, rule)?;
         }
         need(self.user_id.len() <= USER_ID_BYTES_MAX, "its user id is too long")?;
         need(self.metadata.len() <= METADATA_ENTRIES_MAX, "it has too much metadata")?;

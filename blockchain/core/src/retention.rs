@@ -15,7 +15,7 @@ pub const ID_PREFIX: &str = "retention:";
 /// What a retention run says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionRun {
-    /// Sessions whose anchors are so many days old are to be removed.
+    /// Sessions whose anchors are so many days old are to be removed; zero where another rule says which.
     pub keep_days: u32,
     /// When it was begun, by the recorder's clock.
     pub timestamp: Timestamp,

@@ -77,6 +77,11 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_add(seconds.saturating_mul(SECOND)))
     }
 
+    /// Its year, month and day, in UTC.
+    pub fn date(self) -> (i64, i64, i64) {
+        date(self.0.div_euclid(DAY))
+    }
+
     /// Reads any ISO 8601 calendar date and time: extended or basic form, a date alone (its
     /// midnight), no offset (meaning UTC) or any, fraction digits beyond the sixth cut off.
     pub fn parse(text: &str) -> Result<Self, TimeFault> {

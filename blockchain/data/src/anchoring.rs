@@ -2,11 +2,17 @@
 //!
 //! In one process it is the block-manager's own ops, over a wire its HTTP routes; the command line and
 //! the service each bring an implementation. Everything asked of it may be asked again.
+//!
+//! An engine may turn out to keep no chain of ours. It is then only told of roots, and has nothing but its word to
+//! give for them ([`ForeignEngine`]).
 
+pub mod elsewhere;
 pub(crate) mod http;
 
+use lucid_core::anchor::Anchor;
 use lucid_core::bundle::AnchorInclusion;
 use lucid_core::digest::BlockHash;
+use lucid_core::elsewhere::Elsewhere;
 
 use crate::fact::KnownChain;
 
@@ -26,12 +32,18 @@ pub enum EngineError {
     /// It keeps another chain than the one that this store's anchors are in, or less of it.
     #[error("nothing is anchored in another chain: {0}")]
     OtherChain(String),
+    /// It keeps no chain of ours, and cannot be used now, or not for this.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// It keeps no chain of ours, and refused one session's root, or failed to anchor it.
+    #[error("{0}")]
+    RefusedElsewhere(String),
 }
 
 impl EngineError {
     /// Whether it is about the one anchor alone, so that those behind it can be delivered all the same.
     pub fn is_of_one(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Damaged(_))
+        matches!(self, Self::Refused(_) | Self::Damaged(_) | Self::RefusedElsewhere(_))
     }
 }
 
@@ -59,4 +71,17 @@ pub trait AnchorEngine: Send + Sync {
 
     /// Where a transaction is, once its block is committed.
     fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError>;
+
+    /// What it is instead, if it keeps no chain of ours, found out anew: nothing else that is asked of it is answered
+    /// then.
+    fn foreign(&self) -> Result<Option<&dyn ForeignEngine>, EngineError> {
+        Ok(None)
+    }
+}
+
+/// An engine that keeps no chain of ours: it takes roots, and says what became of them.
+pub trait ForeignEngine: Send + Sync {
+    /// Has a root anchored, unless it has it already: what the engine says once it is done, nothing before.
+    /// `transaction` is the anchor's text.
+    fn anchor(&self, anchor: &Anchor, transaction: &str) -> Result<Option<Elsewhere>, EngineError>;
 }

@@ -2,7 +2,8 @@
 //!
 //! An answer is kept under its query and under how often something had changed that a query can answer
 //! ([`changes`](crate::row::documents::changes)). That number goes up in the commit of every such change, so an
-//! answer of before is never found again, regardless of which process wrote. How many are kept is bounded, and so are their bytes.
+//! answer of before is never found again, regardless of which process wrote. How many are kept is bounded, and so are
+//! their bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

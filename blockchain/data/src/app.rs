@@ -13,13 +13,16 @@ use lucid_core::time::Timestamp;
 use lucid_core::words::many;
 use lucid_http::budget::{Budget, keep, kept};
 use lucid_http::credentials::Credentials;
+use lucid_http::errand::Errand;
 use lucid_http::extract::JSON;
 use lucid_http::health::HealthReport;
 use lucid_http::jobs::Jobs;
 use lucid_http::places::Places;
 use lucid_http::porch::Porch;
+use lucid_http::process::Folders;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use lucid_http::telemetry;
 use lucid_http::tls::Tls;
 use lucid_store::clock::Clock;
 use parking_lot::Mutex;
@@ -30,17 +33,20 @@ use tokio::sync::{Notify, Semaphore};
 use crate::Opened;
 use crate::answers::Answers;
 use crate::config::{ChunkSettings, Config, SERVICE};
+use crate::followers::Followers;
 use crate::foreground::Foreground;
+use crate::integrations::Integrations;
 use crate::ops::OpError;
 use crate::ops::chunks::put_chunk::Bounds;
 use crate::ops::chunks::store_chunks::StorageOptions;
+use crate::ops::proofs::deliver_anchors::{sealed_waiting_since, waiting_since};
 use crate::ops::proofs::prove_session::Allow;
 use crate::read_log::ReadLog;
 use crate::read_log::witness::{Recorder, Recording};
-use crate::routes;
 use crate::workers::anchoring::Anchoring;
 use crate::workers::indexing::IndexQueue;
 use crate::workers::sync::Synchronising;
+use crate::{figures, routes};
 
 /// Requests that wait for a session at once: far fewer than may be in work, so that others have room.
 pub const WAITING_MAX: usize = 128;
@@ -61,6 +67,8 @@ pub const SMALL_BYTES: u64 = 256 << 10;
 pub const TARS_MAX: usize = 16;
 /// Searches at once. They walk through all there is, and may go on for minutes.
 pub const SEARCHES_MAX: usize = 8;
+/// Those who follow live sessions at once. None of them has a thread while nothing comes.
+pub const FOLLOWERS_MAX: usize = 128;
 /// Sessions that are verified at once, each on every core.
 pub const VERIFYING_MAX: usize = 4;
 /// What streams may hold together: eight at full speed, thousands that trickle.
@@ -83,6 +91,8 @@ pub struct Rooms {
     pub tars: Places,
     /// Searches of all there is: finding files, and all documents of a query.
     pub searches: Places,
+    /// Followers of live sessions.
+    pub followers: Places,
     /// Verifications of whole sessions.
     pub verifying: Places,
 }
@@ -93,9 +103,10 @@ impl Default for Rooms {
             ops: Places::new("requests", OPS_MAX),
             large: Places::new("large answers", LARGE_MAX),
             reading: Places::new("downloads", READING_MAX),
-            small: Places::new("downloads", SMALL_MAX),
+            small: Places::new("small downloads", SMALL_MAX),
             tars: Places::new("tar streams", TARS_MAX),
             searches: Places::new("searches", SEARCHES_MAX),
+            followers: Places::new("followers", FOLLOWERS_MAX),
             verifying: Places::new("verifications of sessions", VERIFYING_MAX),
         }
     }
@@ -107,7 +118,7 @@ const STALE: Duration = Duration::from_secs(120);
 /// The parts of a running service.
 pub struct App {
     /// The data folder.
-    pub opened: Opened,
+    pub opened: Arc<Opened>,
     /// How new chunks are kept.
     pub storage: StorageOptions,
     /// What else the settings say about chunks.
@@ -125,6 +136,8 @@ pub struct App {
     pub making: Budget,
     /// Taking documents from a block-manager.
     pub synchronising: Synchronising,
+    /// What is called elsewhere.
+    pub integrations: Integrations,
     /// The queue of the index.
     pub indexing: IndexQueue,
     /// Answers of queries that are at hand.
@@ -141,6 +154,8 @@ pub struct App {
     pub foreground: Foreground,
     /// Asks for stored bytes to be read again.
     pub scrub_now: Notify,
+    /// News for callers that follow a session.
+    pub followers: Followers,
     /// News for callers that wait for a session: one was sealed or anchored.
     pub settled: Notify,
     /// Places for them.
@@ -157,18 +172,23 @@ pub struct App {
     pub read_log: ReadLog,
     /// What tells the time.
     pub clock: Clock,
+    /// Whether what verifications find is kept in mind, which writes.
+    pub remembers: bool,
     /// When the service started.
     pub started: Instant,
+    /// Where it keeps what it has, to tell how full the disks are.
+    pub folders: Folders,
 }
 
 impl App {
     /// A service on an open folder.
     pub fn new(
-        opened: Opened,
+        opened: impl Into<Arc<Opened>>,
         config: &Config,
         anchoring: Anchoring,
         jobs: impl Into<Arc<Jobs>>,
     ) -> Self {
+        let opened = opened.into();
         let is_encrypted = opened.vault.cipher().is_encrypted();
         if config.chunks.encrypt && !is_encrypted {
             tracing::warn!("the store was made without encryption, and is not encrypted");
@@ -194,6 +214,7 @@ impl App {
             downloads: Budget::default(),
             making: Budget::default(),
             synchronising: Synchronising::default(),
+            integrations: Integrations::default(),
             indexing: IndexQueue::default(),
             answers: Answers::new(config.query_cache_size),
             rooms: Rooms::default(),
@@ -202,6 +223,7 @@ impl App {
             jobs: jobs.into(),
             foreground: Foreground::default(),
             scrub_now: Notify::new(),
+            followers: Followers::default(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING_MAX),
             felt: Mutex::new((Instant::now(), None)),
@@ -210,7 +232,19 @@ impl App {
             keep_log_days: config.keep_log_days,
             read_log: ReadLog::default(),
             clock: config.clock.clone(),
+            remembers: true,
             started: Instant::now(),
+            folders: Folders::new(&config.common.data_dir, &["chunks"]),
+        }
+    }
+
+    /// Since when the oldest anchor waits that can be brought away: an engine that keeps no chain of ours takes no
+    /// tombstones.
+    pub fn waiting_since(&self) -> Result<Option<Timestamp>, OpError> {
+        let (vault, own) = (&self.opened.vault, self.opened.key.public());
+        match self.anchoring.is_foreign() {
+            true => sealed_waiting_since(vault, &own),
+            false => waiting_since(vault, &own),
         }
     }
 
@@ -234,12 +268,12 @@ impl App {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {
-        let (app, span, kept) = (self.clone(), tracing::Span::current(), kept());
+        let (app, errand, kept) = (self.clone(), Errand::current(), kept());
         let place = self.rooms.ops.wait().await;
         let done = tokio::task::spawn_blocking(move || {
             let _held = (place, kept);
             let _waiting = app.foreground.wait();
-            span.in_scope(|| work(&app))
+            errand.run(|| work(&app))
         });
         match done.await {
             Ok(outcome) => outcome,
@@ -433,6 +467,14 @@ pub fn router(
 ) -> Router {
     let probe = app.clone();
     let porch = Porch::new(SERVICE, &config.common, credentials, move || probe.report()).tls(tls);
+    telemetry::announce(figures::FIGURES);
+    let looked = Arc::downgrade(&app);
+    let porch = porch.folders(app.folders.clone()).look(move |page| {
+        // While the service ends, there is nothing left to look at.
+        if let Some(app) = looked.upgrade() {
+            figures::look(&app, page);
+        }
+    });
     let porch = match config.read_log {
         Recording::Never => porch,
         recording => {

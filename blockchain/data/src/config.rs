@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lucid_api::address::Address;
-use lucid_api::client::{ClientOptions, Retry, Trust};
 use lucid_http::Service;
-use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Outbound, Settings};
+use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, keys};
+use lucid_http::daily::LOOK;
 use lucid_store::clock::Clock;
-use lucid_store::files::folder::Passphrase;
+use lucid_store::files::folder::{Expected, Passphrase};
 
 use crate::ops::documents::sync_documents::ChainPins;
 use crate::ops::upkeep::expire_sessions::KEEP_DAYS_MAX;
@@ -60,12 +60,17 @@ pub struct Config {
     /// `LUCID_PASSPHRASE_FILE`: a file with the passphrase, for a store whose keys are wrapped under
     /// one.
     pub passphrase: Option<Passphrase>,
+    /// `LUCID_STORE_ID`, or `DATA_CHAIN_STORE_ID`: the store that the folder has to hold.
+    pub expected: Option<Expected>,
     /// `DATA_CHAIN_SESSION_TIMEOUT_SECONDS`: how long a live stream may be silent before it counts as
     /// unterminated. It can still go on, or be sealed as such.
     pub session_timeout: Duration,
     /// `BLOCK_MANAGER_URL`, else `BLOCKCHAIN_ENGINE_URL`: who anchors sessions. Without one,
     /// anchoring is disabled.
     pub engine: Option<Address>,
+    /// Whether it is `BLOCKCHAIN_ENGINE_URL` that names it, so that it may be an engine of another kind: one that
+    /// `BLOCK_MANAGER_URL` names has to be a block-manager.
+    pub may_be_foreign: bool,
     /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
     /// is collected, each leaving a tombstone. 0 keeps them for ever.
     pub keep_days: u32,
@@ -83,6 +88,9 @@ pub struct Config {
     pub indexing_batch: usize,
     /// `QUERY_CACHE_SIZE`: how many answers of queries are kept until something is stored; 0 keeps none.
     pub query_cache_size: u64,
+    /// How often it is looked whether a day has passed, and the log is to be told again that no export of the root key
+    /// was verified; no setting. Nothing where `lucid up` tells it for both services.
+    pub tells_of_export: Option<Duration>,
     /// Who runs the service: told to a process that finds the data folder locked.
     pub owner: String,
     /// What tells the time; no setting.
@@ -95,63 +103,107 @@ pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Loaded<Con
 }
 
 fn read(settings: &mut Settings<'_>) -> Config {
-    let timeout = settings.own("session_timeout_seconds", "SESSION_TIMEOUT_SECONDS");
-    let root_key = Key::new("master_key_file", "LUCID_MASTER_KEY_FILE");
+    let timeout = settings.own(
+        "session_timeout_seconds",
+        "SESSION_TIMEOUT_SECONDS",
+        "after so much silence a live stream is shown as `unterminated`; it may still go on, or be sealed as such. \
+         `lucid` on a folder uses the default",
+    );
     Config {
         common: CommonConfig::read(settings),
         chunks: chunks::read(settings),
-        root_key_file: settings.optional(&root_key).map(PathBuf::from),
+        root_key_file: settings.optional(&keys::root_key()).map(PathBuf::from),
         passphrase: settings
-            .optional(&Key::new("passphrase_file", "LUCID_PASSPHRASE_FILE"))
+            .optional(&keys::passphrase())
             .map(|path| Passphrase::File(path.into())),
+        expected: expected(settings),
         session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
-        engine: engine(settings),
+        engine: settings.service_address(&engine()),
+        may_be_foreign: settings.set_by(&engine()).is_some_and(|by| by == ENGINE_URL),
         keep_days: keep_days(settings),
         read_log: read_log(settings),
         keep_log_days: settings.within(
-            &Key::new("read_log.keep_days", "LUCID_READ_LOG_KEEP_DAYS"),
+            &Key::new(
+                "read_log.keep_days",
+                "LUCID_READ_LOG_KEEP_DAYS",
+                "sessions of the read log that were anchored over so many days ago, by the chain, are removed when \
+                 garbage is collected; 0 keeps them for ever",
+            ),
             0,
             0..=KEEP_DAYS_MAX,
         ),
         sync_interval: settings.seconds(
-            &Key::new("sync.interval_seconds", "DATA_SYNC_INTERVAL"),
+            &Key::new(
+                "sync.interval_seconds",
+                "DATA_SYNC_INTERVAL",
+                "how long it is between two looks for blocks of the block-manager that are not here as documents; \
+                 up to 16 times as long while it is no use",
+            ),
             30.0,
             0.01,
         ),
         pins: ChainPins {
-            genesis: settings.optional_value(&Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
+            genesis: settings.optional_value(&Key::new(
+                "chain.genesis",
+                "LUCID_CHAIN_GENESIS",
+                "the hash of the first block of the chain whose blocks are taken in as documents: no others are",
+            )),
             producer: settings
-                .optional_value(&Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY"))
+                .optional_value(&Key::new(
+                    "chain.producer_key",
+                    "LUCID_CHAIN_PRODUCER_KEY",
+                    "the public keys, in base64, that sign that chain's blocks; up to eight with commas between them",
+                ))
                 .unwrap_or_default(),
         },
         indexing_batch: settings.within(
-            &Key::new("indexing.batch_size", "INDEXING_BATCH_SIZE"),
+            &Key::new(
+                "indexing.batch_size",
+                "INDEXING_BATCH_SIZE",
+                "items of the index's queue that are indexed together",
+            ),
             1_000,
             1..=10_000,
         ),
         query_cache_size: settings.within(
-            &Key::new("query.cache_size", "QUERY_CACHE_SIZE"),
+            &Key::new(
+                "query.cache_size",
+                "QUERY_CACHE_SIZE",
+                "answers of queries that are kept until something is stored, up to 32 MiB together; 0 keeps none",
+            ),
             10_000,
             0..=1_000_000,
         ),
+        tells_of_export: Some(LOOK),
         owner: SERVICE.name.to_owned(),
         clock: Clock::system(),
     }
 }
 
-/// How another service is called.
-pub(crate) fn client_options(outbound: &Outbound, retry: Retry) -> ClientOptions {
-    let Outbound { timeout, token, authorities, pin, .. } = outbound.clone();
-    ClientOptions { timeout, retry, token, trust: Trust { authorities, pin } }
+fn expected(settings: &mut Settings<'_>) -> Option<Expected> {
+    let key = keys::store_id(settings);
+    let id = settings.optional_value(&key)?;
+    Some(Expected { id, said_by: settings.set_by(&key)? })
 }
 
 fn keep_days(settings: &mut Settings<'_>) -> u32 {
-    let key = settings.own("keep_days", "KEEP_DAYS");
+    let key = settings.own(
+        "keep_days",
+        "KEEP_DAYS",
+        "sessions that were anchored over so many days ago, by the chain, are removed \
+         [when garbage is collected](OPERATING.md#giving-back-room), but for those that are held or \
+         [kept until a later time](OPERATING.md#keeping-sessions-until-a-time); 0 keeps them for ever",
+    );
     settings.within(&key, 0, 0..=KEEP_DAYS_MAX)
 }
 
 fn read_log(settings: &mut Settings<'_>) -> Recording {
-    let key = Key::new("read_log.enabled", "LUCID_READ_LOG");
+    let key = Key::new(
+        "read_log.enabled",
+        "LUCID_READ_LOG",
+        "whether [the read log](ACCESS.md#the-read-log) is kept: `on` or `off`",
+    )
+    .otherwise("`on` where credentials are asked for");
     match settings.optional(&key) {
         None => Recording::OfKnown,
         Some(_) if settings.flag(&key, true) => Recording::Always,
@@ -163,16 +215,16 @@ fn read_log(settings: &mut Settings<'_>) -> Recording {
     }
 }
 
-fn engine(settings: &mut Settings<'_>) -> Option<Address> {
-    let key = Key::new("block_manager_url", "BLOCK_MANAGER_URL").or("BLOCKCHAIN_ENGINE_URL");
-    let url = settings.address(&key)?.bare();
-    let bare = url.expose();
-    let host = bare.strip_prefix("http://").or_else(|| bare.strip_prefix("https://"));
-    if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
-        let reason = "an address without a path, like http://block-manager:8086".to_owned();
-        settings.invalid(&key, url.to_string(), Some(reason));
-    }
-    Some(url)
+/// Names an engine that need not be a block-manager.
+const ENGINE_URL: &str = "BLOCKCHAIN_ENGINE_URL";
+
+/// Who anchors.
+fn engine() -> Key {
+    let about = "who anchors, and whose blocks are taken in as [documents](API.md#documents), all that it has. \
+                 `BLOCKCHAIN_ENGINE_URL` may name [an engine of another kind](OPERATING.md#engines-of-another-kind), too";
+    Key::new("block_manager_url", "BLOCK_MANAGER_URL", about)
+        .or(ENGINE_URL)
+        .otherwise("none: nothing is anchored")
 }
 
 #[cfg(test)]
@@ -221,6 +273,7 @@ mod tests {
         assert_eq!(config.session_timeout, Duration::from_secs(90));
         assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/run/secrets/key")));
         assert_eq!(config.engine, Some("http://engine:8084".into()));
+        assert!(config.may_be_foreign);
     }
 
     #[test]

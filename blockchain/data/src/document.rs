@@ -14,6 +14,7 @@ use lucid_core::json::{Json, JsonFault};
 use lucid_core::limits::{
     METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, TRANSACTION_BYTES_MAX, USER_ID_BYTES_MAX,
 };
+use lucid_core::manifest::{self, path_bytes};
 use lucid_core::time::{Timestamp, parse_block_time};
 use lucid_core::transaction::{Transaction, TransactionFault};
 use lucid_core::validate::{Context, Mode, Rule, Verdict, validate};
@@ -118,6 +119,8 @@ pub enum Facets {
         metadata: BTreeMap<String, String>,
         /// When it ended, where that is said.
         ended_at: Option<Timestamp>,
+        /// Where it comes from, where that is said as a manifest says it.
+        source: Option<manifest::Source>,
     },
 }
 
@@ -290,6 +293,7 @@ impl Document {
                 user_id: user_id.map(str::to_owned),
                 metadata: metadata(&json)?,
                 ended_at: moment("ended_at")?,
+                source: origin(&json),
             },
             id,
             transactions: Vec::new(),
@@ -371,6 +375,20 @@ fn metadata(json: &Json) -> Result<BTreeMap<String, String>, DocumentFault> {
     Ok(found)
 }
 
+/// The member `source`, in the words of a manifest. What is not as a manifest has it is kept in the text, and not
+/// searched for.
+fn origin(json: &Json) -> Option<manifest::Source> {
+    let of = json.get("source")?;
+    let texts = |name: &str| match of.get(name) {
+        None => Some(Vec::new()),
+        Some(list) => list.as_list()?.iter().map(Json::as_text).collect(),
+    };
+    let host = of.get("host").map_or(Some(""), Json::as_text)?.to_owned();
+    let paths = texts("paths")?.into_iter().map(path_bytes).collect::<Option<_>>()?;
+    let tags = texts("tags")?.into_iter().map(str::to_owned).collect();
+    Some(manifest::Source { host, paths, tags }).filter(|source| source.fault().is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,7 +433,10 @@ mod tests {
         let read = session(text).unwrap();
         assert_eq!(read.id, "a");
         assert_eq!(read.instant.unwrap().to_string(), "2026-01-01T00:00:00.000000Z");
-        let Facets::Session { status, user_id, metadata, ended_at } = read.facets else { panic!() };
+        let Facets::Session { status, user_id, metadata, ended_at, source } = read.facets else {
+            panic!()
+        };
+        assert_eq!(source, None);
         assert_eq!((status, user_id.as_deref(), ended_at), (None, Some("ann"), None));
         let wanted = [("host", "web-1"), ("n", "3")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(metadata, BTreeMap::from(wanted));

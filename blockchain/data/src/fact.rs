@@ -10,8 +10,10 @@
 mod chain;
 mod chunks;
 mod documents;
+mod elsewhere;
 mod indexing;
 pub(crate) mod live;
+mod origin;
 mod removal;
 mod scrub;
 
@@ -19,6 +21,7 @@ use std::collections::BTreeMap;
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{BlockHash, ChunkId};
+use lucid_core::manifest::{Source, Terminal};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
@@ -31,8 +34,10 @@ use crate::row::SessionRow;
 pub use chain::{KnownChain, OwnChain};
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 pub use documents::{PART_BYTES, Stored};
+pub use elsewhere::AnchoredElsewhere;
 pub use indexing::{Indexing, ItemName};
 pub use live::Marked;
+pub(crate) use origin::{read_origin, read_source, write_origin, write_source};
 pub use removal::{Held, Released, Removed, Retained};
 pub use scrub::Scrubbed;
 
@@ -49,6 +54,8 @@ pub enum Fact {
     Sealed(Sealed),
     /// A session's anchor, or the tombstone of a removed one, is in a committed block.
     Anchored(Anchored),
+    /// Another engine has a session's anchor, by its word alone.
+    Elsewhere(AnchoredElsewhere),
     /// A session was removed.
     Removed(Removed),
     /// A session must not be removed.
@@ -103,6 +110,10 @@ pub struct Started {
     pub owner: Owner,
     /// What the credentials are called of who began it, where any were asked for.
     pub begun_by: Option<String>,
+    /// Its host, paths and tags, if its recorder said.
+    pub source: Option<Source>,
+    /// How large the recorded terminal was, if there was one.
+    pub terminal: Option<Terminal>,
 }
 
 /// Chunks of a session, one after the other.
@@ -211,7 +222,8 @@ impl Fact {
                 }
                 to.u8(u8::from(fact.one_shot));
                 write_owner(&mut to, fact.owner);
-                write_name_at_end(&mut to, fact.begun_by.as_deref());
+                let begun_by = fact.begun_by.as_deref();
+                write_origin(&mut to, begun_by, fact.source.as_ref(), fact.terminal);
             }
             Self::Referenced(fact) => {
                 to.u8(kind::REFERENCED).text(fact.session.as_str());
@@ -233,6 +245,7 @@ impl Fact {
                 to.u8(kind::ANCHORED).text(fact.session.as_str());
                 to.u64(fact.block_index).raw(fact.block_hash.as_bytes()).bytes(&fact.proof);
             }
+            Self::Elsewhere(fact) => fact.write(to.u8(kind::ELSEWHERE).text(fact.session.as_str())),
             Self::Removed(fact) => fact.encode(&mut to),
             Self::Held(fact) => fact.encode(&mut to),
             Self::Released(fact) => fact.encode(&mut to),
@@ -305,6 +318,7 @@ impl Fact {
                 block_hash: BlockHash::new(from.array("a block hash")?),
                 proof: from.bytes("a proof")?.to_vec(),
             }),
+            kind::ELSEWHERE => Self::Elsewhere(AnchoredElsewhere::read(session, from)?),
             kind::REMOVED => Self::Removed(Removed::decode(session, from)?),
             kind::HELD => Self::Held(Held::decode(session, from)?),
             kind::RETAINED => Self::Retained(Retained::decode(session, from)?),
@@ -325,7 +339,7 @@ fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, Wi
     let metadata = read_metadata(from)?;
     let one_shot = read_flag(from, "a manner")?;
     let owner = read_owner(from)?;
-    let begun_by = read_name_at_end(from)?;
+    let origin = read_origin(from)?;
     Ok(Started {
         session,
         user,
@@ -336,7 +350,9 @@ fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, Wi
         metadata,
         one_shot,
         owner,
-        begun_by,
+        begun_by: origin.begun_by,
+        source: origin.source,
+        terminal: origin.terminal,
     })
 }
 
@@ -407,12 +423,35 @@ pub(crate) fn read_owner(from: &mut Reader<'_>) -> Result<Owner, WireFault> {
 #[cfg(test)]
 mod tests {
     use lucid_core::digest::{ChunkName, SessionRoot};
+    use lucid_core::elsewhere::Elsewhere;
     use lucid_core::timeline::Mark;
     use lucid_store::Damage;
     use lucid_store::vault::scrub::{Cursor, Finding};
 
     use super::*;
-    use crate::document::{DocumentKind, Source};
+    use crate::document::{DocumentKind, Source as DocumentSource};
+
+    fn elsewhere() -> AnchoredElsewhere {
+        let words = Elsewhere {
+            engine: "http://e".into(),
+            session: "u".into(),
+            status: "confirmed".into(),
+            transaction: Some("t".into()),
+            height: Some(7),
+            confirmed_at: None,
+        };
+        AnchoredElsewhere { session: "s-1".parse().unwrap(), words }
+    }
+
+    #[test]
+    fn an_anchor_elsewhere_has_its_bytes() {
+        assert_eq!(
+            hex::encode(Fact::Elsewhere(elsewhere()).encode()),
+            "2303000000732d3108000000687474703a2f2f65010000007509000000636f6e6669726d6564\
+             0101000000740107000000000000000\
+             0"
+        );
+    }
 
     #[test]
     fn every_fact_reads_back_and_no_cut_one_does() {
@@ -429,6 +468,8 @@ mod tests {
                 one_shot: true,
                 owner: Owner::new([8; 16]),
                 begun_by: None,
+                source: None,
+                terminal: None,
             }),
             Fact::Referenced(Referenced {
                 session: session.clone(),
@@ -478,6 +519,7 @@ mod tests {
                 block_hash: BlockHash::new([3; 32]),
                 proof: vec![1, 2, 3],
             }),
+            Fact::Elsewhere(elsewhere()),
             Fact::Uploaded(Uploaded {
                 at: Timestamp::from_micros(5),
                 until: Some(Timestamp::from_micros(6)),
@@ -521,7 +563,7 @@ mod tests {
             }),
             Fact::Stored(Stored {
                 kind: DocumentKind::Block,
-                source: Source::Synchronised,
+                source: DocumentSource::Synchronised,
                 at: Timestamp::from_micros(5),
                 id: "h".into(),
                 part: 1,
@@ -566,7 +608,7 @@ mod tests {
     #[test]
     fn documents_and_items_have_their_bytes() {
         let at = Timestamp::from_micros(0x0102);
-        let stored = Stored::of(DocumentKind::Session, Source::Submitted, at, "s", "{}");
+        let stored = Stored::of(DocumentKind::Session, DocumentSource::Submitted, at, "s", "{}");
         assert_eq!(
             hex::encode(Fact::Stored(stored[0].clone()).encode()),
             "2002000201000000000000010000007300000000010000000200000\

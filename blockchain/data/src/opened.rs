@@ -14,6 +14,7 @@ use lucid_store::clock::{ClockDrift, Moment};
 use lucid_store::contract::fact_log::Position;
 use lucid_store::contract::index::Index;
 use lucid_store::files::Limits;
+use lucid_store::files::folder::keys::export_warning;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
 use lucid_store::files::{self, UnopenedStore};
 use lucid_store::vault::Vault;
@@ -21,7 +22,7 @@ use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::projection::{RemadeOrders, SessionProjection};
-use crate::row::orders::sessions_in_order_key;
+use crate::row::orders::{WITH_BEGINNINGS, sessions_in_order_key};
 
 /// The service's name, in `STORE` and on the wire.
 pub const FOLDER_OWNER: &str = "data-chain";
@@ -115,6 +116,11 @@ impl Opened {
     /// What tells this store from every other, in hex, as its file `STORE` has it.
     pub fn store_id(&self) -> String {
         hex::encode(self.folder.store)
+    }
+
+    /// What its operator is to be warned of as to an export of the root key, if anything.
+    pub fn export_warning(&self) -> Option<String> {
+        export_warning(&[(self.folder.root.clone(), self.folder.key_export.clone())])
     }
 
     /// Damage found while opening and since.
@@ -245,7 +251,7 @@ impl SessionLocks {
 pub fn mark_new_index(index: &dyn Index) -> Result<(), StoreError> {
     let key = sessions_in_order_key();
     if index.get(&key)?.is_none() && Position::of(index)?.is_none() {
-        index.write(vec![(key, Some(Vec::new()))])?;
+        index.write(vec![(key, Some(WITH_BEGINNINGS.to_vec()))])?;
     }
     Ok(())
 }

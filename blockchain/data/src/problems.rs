@@ -2,7 +2,7 @@
 
 use axum::http::HeaderName;
 use lucid_api::headers::UPLOAD_OFFSET;
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use lucid_api::v1::verdict::validation;
 use lucid_core::digest::ChunkId;
 use lucid_core::json::JsonFault;
@@ -82,7 +82,7 @@ impl From<OpError> for Refusal {
                 Self::new(ErrorCode::NotFound, detail).with("unknown", listed(&ids))
             }
             OpError::NoChunk(_) => {
-                Self::new(ErrorCode::NotFound, detail).documented("LUCID_ERR_1004")
+                Self::new(ErrorCode::NotFound, detail).documented(Documented::NO_CHUNK)
             }
             OpError::NoTree(_) => Self::new(ErrorCode::NotFound, detail),
             OpError::UnknownChunks(names) => {
@@ -104,7 +104,7 @@ impl From<OpError> for Refusal {
             OpError::Offset { current, .. } => Self::new(ErrorCode::Offset, detail)
                 .with("offset", current)
                 .header(HeaderName::from_static(UPLOAD_OFFSET), current),
-            OpError::Full(_) => Self::new(ErrorCode::Full, detail).documented("ST_004"),
+            OpError::Full(_) => Self::new(ErrorCode::Full, detail).documented(Documented::NO_ROOM),
             OpError::Store(StoreError::Damaged(damage)) => damaged(&damage),
             OpError::Unsound(why) => {
                 tracing::error!(why, "what is stored contradicts itself");
@@ -113,13 +113,13 @@ impl From<OpError> for Refusal {
             OpError::Store(error) => failed(&error),
             OpError::Unwritten(_) => {
                 tracing::error!(error = %detail, "the store does not write");
-                Self::new(ErrorCode::Unavailable, detail).documented("ST_002")
+                Self::new(ErrorCode::Unavailable, detail).documented(Documented::WRITE_FAILED)
             }
             OpError::Broken(_) | OpError::Unfinished(_) => {
                 tracing::error!(error = %detail, "the store does not write");
                 Self::new(ErrorCode::Unavailable, detail)
                     .with("maybe_applied", true)
-                    .documented("ST_002")
+                    .documented(Documented::WRITE_FAILED)
             }
             OpError::Fault(_) => {
                 tracing::error!(error = %detail, "an op failed as it never may");
@@ -168,12 +168,12 @@ fn damaged(damage: &Damage) -> Refusal {
 }
 
 fn failed(error: &StoreError) -> Refusal {
-    if let StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. } = error {
-        return Refusal::new(ErrorCode::Full, "the disk is full").documented("ST_004");
+    if error.is_full() {
+        return Refusal::new(ErrorCode::Full, "the disk is full").documented(Documented::NO_ROOM);
     }
     tracing::error!(%error, "the store failed");
     Refusal::new(ErrorCode::Unavailable, "the store cannot be read now; the log has the cause")
-        .documented("ST_003")
+        .documented(Documented::READ_FAILED)
 }
 
 #[cfg(test)]
@@ -191,6 +191,11 @@ mod tests {
             context: String::new(),
             reason: String::new(),
             kind: std::io::ErrorKind::StorageFull,
+        };
+        let over_quota = StoreError::Io {
+            context: String::new(),
+            reason: String::new(),
+            kind: std::io::ErrorKind::QuotaExceeded,
         };
         let removed = TombstoneRow {
             id: "s".parse().unwrap(),
@@ -220,6 +225,7 @@ mod tests {
             (OpError::Offset { current: 1, given: 2 }, ErrorCode::Offset),
             (OpError::Full(String::new()), ErrorCode::Full),
             (OpError::Store(full), ErrorCode::Full),
+            (OpError::Store(over_quota), ErrorCode::Full),
             (OpError::Store(StoreError::Damaged(damage)), ErrorCode::Damaged),
             (OpError::Store(StoreError::Index(String::new())), ErrorCode::Unavailable),
             (OpError::Broken(String::new()), ErrorCode::Unavailable),

@@ -5,6 +5,7 @@
 
 mod chunks;
 mod documents;
+mod elsewhere;
 mod indexing;
 mod orders;
 mod removal;
@@ -22,6 +23,7 @@ use lucid_core::tree::Frontier;
 use lucid_store::StoreError;
 use lucid_store::contract::index::{Changes, Project};
 use lucid_store::crypt::Cipher;
+use lucid_store::registry::data_chain;
 
 pub use orders::RemadeOrders;
 
@@ -126,6 +128,8 @@ impl SessionProjection {
             sealed: None,
             anchored: None,
             begun_by: fact.begun_by,
+            source: fact.source,
+            terminal: fact.terminal,
         };
         self.put_in_orders(changes, &name, &session)?;
         self.store(changes, &name, &session)
@@ -273,6 +277,7 @@ impl SessionProjection {
         });
         // Sealing may have added to it.
         session.metadata = manifest.metadata;
+        (session.source, session.terminal) = (manifest.source, manifest.terminal);
         self.put(changes, name.manifest_key(), fact.manifest.as_bytes())?;
         self.put(changes, name.anchor_key(), fact.anchor.as_bytes())?;
         if is_own {
@@ -311,13 +316,13 @@ impl SessionProjection {
         if session.anchored.is_none() {
             count(changes, |counts| counts.anchored += 1)?;
         }
+        if let Some(sealed) = &session.sealed {
+            Self::waits_no_more(changes, &name, &session, sealed)?;
+        }
         self.take_out_of_orders(changes, &name, &session)?;
         session.anchored = Some((fact.block_index, fact.block_hash));
         self.put_in_orders(changes, &name, &session)?;
         self.put(changes, name.proof_key(), &fact.proof)?;
-        if let Some(sealed) = &session.sealed {
-            changes.remove(name.unanchored_key(sealed.ended_at));
-        }
         self.store(changes, &name, &session)
     }
 }
@@ -343,6 +348,10 @@ fn count(changes: &mut Changes<'_>, change: impl FnOnce(&mut Counts)) -> Result<
 }
 
 impl Project for SessionProjection {
+    fn knows(&self, kind: u8) -> bool {
+        data_chain::fact::ALL.contains(&kind)
+    }
+
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         match Fact::decode(fact) {
             Ok(Fact::Started(fact)) => self.started(fact, changes),
@@ -350,6 +359,7 @@ impl Project for SessionProjection {
             Ok(Fact::Tail(fact)) => self.tail(&fact, changes),
             Ok(Fact::Sealed(fact)) => self.sealed(&fact, changes),
             Ok(Fact::Anchored(fact)) => self.anchored(&fact, changes),
+            Ok(Fact::Elsewhere(fact)) => self.elsewhere(&fact, changes),
             Ok(Fact::Removed(fact)) => self.removed(fact, changes),
             Ok(Fact::Held(fact)) => self.held(fact, changes),
             Ok(Fact::Retained(fact)) => self.retained(&fact, changes),

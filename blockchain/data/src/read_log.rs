@@ -118,7 +118,30 @@ fn line(entry: &AuditEntry) -> Result<Vec<u8>, Unrecorded> {
     Ok(line)
 }
 
+/// How full the read log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFigures {
+    /// Entries that wait.
+    pub entries: usize,
+    /// Bytes of entries that wait, or are being written.
+    pub bytes: usize,
+    /// From so many on, nothing is given that would have to be noted.
+    pub bytes_max: usize,
+}
+
+/// Counts entries for which there was no room.
+fn count_lost(entries: u64) {
+    metrics::counter!("lucid_read_log_lost_total").increment(entries);
+}
+
 impl ReadLog {
+    /// How full it is.
+    pub fn figures(&self) -> LogFigures {
+        let queue = self.0.queue.lock();
+        let (entries, bytes) = (queue.entries.len(), queue.bytes);
+        LogFigures { entries, bytes, bytes_max: WAITING_BYTES_MAX }
+    }
+
     /// Why the last entries could not be written, if so.
     pub fn fault(&self) -> Option<String> {
         self.0.queue.lock().fault.as_deref().map(str::to_owned)
@@ -164,6 +187,7 @@ impl ReadLog {
         // What is done already has more room than what may still be refused.
         if queue.bytes >= if is_kept { KEPT_BYTES_MAX } else { WAITING_BYTES_MAX } {
             queue.lost += u64::from(is_kept);
+            count_lost(u64::from(is_kept));
             let why = queue.fault.clone();
             let why = why.unwrap_or_else(|| "it does not keep up with what is asked".into());
             return Written(Err(Unrecorded(why)));
@@ -292,7 +316,10 @@ impl Queue {
 
     fn note(&mut self, entry: &AuditEntry) {
         match line(entry) {
-            Ok(_) if self.bytes >= KEPT_BYTES_MAX => self.lost += 1,
+            Ok(_) if self.bytes >= KEPT_BYTES_MAX => {
+                self.lost += 1;
+                count_lost(1);
+            }
             Ok(line) => self.push(Waiting { line, waiter: None, is_kept: true }),
             Err(error) => tracing::error!(%error, "an entry cannot be noted"),
         }

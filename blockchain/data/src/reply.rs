@@ -2,13 +2,15 @@
 
 pub(crate) mod chunks;
 pub mod files;
+pub mod source;
+pub mod usage;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
+use lucid_api::v1::anchors::{AnchorState, AnchorStatus, AnchoredElsewhere, TrustKeys};
 use lucid_api::v1::audit::AuditSession;
 use lucid_api::v1::documents::DocumentSource;
-use lucid_api::v1::maintenance::{GarbageCollected, Optimised, Progress};
+use lucid_api::v1::maintenance::{GarbageCollected, Optimised, Progress, RetentionBegun};
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
 use lucid_api::v1::removal::{Hold, Tombstone};
 use lucid_api::v1::scrub::{FindingState, Scrub, ScrubFinding};
@@ -22,6 +24,7 @@ use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::cut::{ChunkProfile, FIXED_BYTES_MAX};
 use lucid_core::digest::SessionRoot;
+use lucid_core::elsewhere::{Elsewhere, NOT_PROVED};
 use lucid_core::manifest::{AppendixKind, ExitStatus, Manifest, hash_of};
 use lucid_core::record::BlockEntry;
 use lucid_core::session::Layout;
@@ -38,6 +41,7 @@ use crate::ops::OpError;
 use crate::ops::proofs::deliver_anchors::anchor_text;
 use crate::ops::proofs::prove_session::anchored;
 use crate::ops::proofs::verify_session::{FailedChunk, SessionVerified};
+use crate::ops::upkeep::begin_retention::RetentionTime;
 use crate::ops::upkeep::collect_garbage::Garbage;
 use crate::ops::upkeep::scrub_store::standings;
 use crate::row::{
@@ -92,6 +96,8 @@ pub fn session(
         hold: hold.map(|HoldRow { reason, since }| Hold { reason, since: since.to_string() }),
         retain_until: retention.map(|until| until.to_string()),
         metadata: row.metadata.clone(),
+        source: row.source.as_ref().map(source::session_source),
+        terminal: row.terminal.map(source::terminal),
     })
 }
 
@@ -155,6 +161,11 @@ pub fn garbage(garbage: &Garbage, dry_run: bool) -> GarbageCollected {
         segments_damaged: collected.units_damaged,
         stopped: collected.stopped || condensed.stopped,
     }
+}
+
+/// What the chain said before sessions are removed by how old they are.
+pub fn retention_begun(begun: &RetentionTime) -> RetentionBegun {
+    RetentionBegun { time: begun.now.to_string(), ends_retention: begun.ends_retention }
 }
 
 /// What packing more tightly came to.
@@ -224,15 +235,23 @@ pub fn anchor_state(
     // A session that came from another store was signed there, and not here.
     let signed_by = Signed::<Anchor>::parse(&transaction).map_or(*recorder, |signed| signed.key);
     let proof: Option<AnchorInclusion> = anchored(vault, &name)?;
+    let words = row::elsewhere(vault.index(), vault.cipher(), &name)?;
     let is_foreign = signed_by != *recorder && row.anchored.is_none();
+    let reason = match &words {
+        Some(words) if row.anchored.is_none() => {
+            Some(format!("anchored elsewhere: {}; {NOT_PROVED}", words.said()))
+        }
+        _ => is_foreign.then(|| ELSEWHERE.to_owned()),
+    };
     let confirmed_at = proof.as_ref().map(block_time).transpose()?;
     let producer = proof.and_then(|proof| proof.producer).map(|producer| producer.key.to_string());
     Ok(AnchorState {
         anchoring_id: transaction.id().to_owned(),
         session_id: row.id.to_string(),
-        status: match row.anchored {
-            Some(_) => AnchorStatus::Confirmed,
-            None => AnchorStatus::Pending,
+        status: match (row.anchored, &words) {
+            (Some(_), _) => AnchorStatus::Confirmed,
+            (None, Some(_)) => AnchorStatus::Elsewhere,
+            (None, None) => AnchorStatus::Pending,
         },
         transaction_id: transaction.id().to_owned(),
         merkle_root: sealed.root,
@@ -241,9 +260,23 @@ pub fn anchor_state(
         block_height: row.anchored.map(|(index, _)| index),
         block_index: row.anchored.map(|(index, _)| index),
         block_hash: row.anchored.map(|(_, hash)| hash),
-        reason: is_foreign.then(|| ELSEWHERE.to_owned()),
+        reason,
         trust: TrustKeys { block: producer, recorder: Some(signed_by.to_string()) },
+        elsewhere: words.map(anchored_elsewhere),
     })
+}
+
+/// What an engine of another kind says, and what that is worth.
+fn anchored_elsewhere(words: Elsewhere) -> AnchoredElsewhere {
+    AnchoredElsewhere {
+        engine: words.engine,
+        session_id: words.session,
+        status: words.status,
+        transaction_id: words.transaction,
+        block_height: words.height,
+        confirmed_at: words.confirmed_at,
+        not_proved: NOT_PROVED.to_owned(),
+    }
 }
 
 /// How sealing is answered, now and later.
@@ -290,6 +323,8 @@ pub fn manifest(text: &str, manifest: &Manifest, start: u64, chunks: &[Reference
         end_marker: Some(manifest.end.as_str().to_owned()),
         exit_status: manifest.end.exit_status().map(exit_status),
         metadata: manifest.metadata.clone(),
+        source: manifest.source.as_ref().map(source::session_source),
+        terminal: manifest.terminal.map(source::terminal),
         previous_manifest: manifest.previous_manifest,
         text_base64: STANDARD.encode(text),
         start,

@@ -12,6 +12,7 @@ mod chunk_batches;
 mod content;
 mod files;
 mod find;
+mod follow;
 mod index;
 mod lines;
 mod maintenance;
@@ -20,13 +21,16 @@ mod merkle;
 mod mirror;
 mod proofs;
 mod query;
+mod reading;
 mod removal;
+mod room;
 mod scrub;
 mod sessions;
 mod sight;
 mod status;
 mod storage;
 mod sync;
+mod usage;
 mod verification;
 
 use std::sync::Arc;
@@ -44,6 +48,8 @@ use lucid_http::table;
 use lucid_http::table::{RouteRow, Wanted};
 use utoipa_axum::router::OpenApiRouter;
 
+use self::reading::only_reading;
+use self::room::refused_without_room;
 use self::sight::kept_to_sight;
 use crate::app::App;
 
@@ -61,7 +67,13 @@ const BLOCK: Limits = Limits::new(32 << 20, 120, 8);
 
 /// Every route, within its limits.
 pub fn routes(app: Arc<App>) -> OpenApiRouter {
-    let rows = rows().into_iter().map(|row| kept_to_sight(row, &app));
+    let rows = rows().into_iter().map(|row| kept_to_sight(refused_without_room(row, &app), &app));
+    table::routes(rows.collect()).with_state(app)
+}
+
+/// The routes of a command that has the folder, which is `owner`: those that only read, and refusals of all others.
+pub fn reading(app: Arc<App>, owner: &Arc<str>) -> OpenApiRouter {
+    let rows = rows().into_iter().map(|row| only_reading(kept_to_sight(row, &app), owner));
     table::routes(rows.collect()).with_state(app)
 }
 
@@ -96,10 +108,12 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         POST   SESSION_ANCHOR       anchors::anchor_session,        ORDINARY, Append within;
         GET    SESSION_ANCHOR       anchors::get_anchor,            ORDINARY, Verify within;
         GET    SESSION_DATA         content::get_data,              LASTING,  Content within;
+        GET    SESSION_FOLLOW       follow::follow_session,         LASTING,  Content within;
         GET    SESSION_FILES        files::list_files,              ORDINARY, Content within;
         GET    SESSION_FILE         files::get_file,                LASTING,  Content within;
         GET    SESSION_TAR          files::get_archive,             LASTING,  Content within;
         GET    FIND                 find::find_files,               LASTING,  Content within;
+        GET    USAGE                usage::weigh_sessions,          LASTING,  Verify within;
         GET    SESSION_PROOF        proofs::prove_session,          BATCH,    Verify within;
         GET    SESSION_CHUNK_PROOF  proofs::prove_chunk,            BATCH,    Verify within;
         POST   CHUNKS               chunk::put_chunk,               LARGE,    Append within;
@@ -132,6 +146,7 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         POST   MAINTENANCE_GC       maintenance::collect_garbage,   LASTING,  Administer;
         GET    MAINTENANCE_OPTIMISE maintenance::get_optimise,      ORDINARY, Administer;
         POST   MAINTENANCE_OPTIMISE maintenance::optimise,          LASTING,  Administer;
+        POST   MAINTENANCE_RETENTION maintenance::begin_retention,  BATCH,    Administer;
         GET    SCRUB                scrub::get_scrub,               ORDINARY, Administer;
         POST   SCRUB                scrub::begin_scrub,             LASTING,  Administer;
         GET    STORAGE_STATS        storage::get_storage_stats,     ORDINARY, Read;

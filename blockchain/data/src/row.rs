@@ -9,6 +9,7 @@
 mod chain;
 mod chunks;
 pub mod documents;
+mod elsewhere;
 pub mod indexing;
 pub(crate) mod live;
 pub mod orders;
@@ -21,7 +22,8 @@ use std::collections::BTreeMap;
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionKey, SessionRoot};
-use lucid_core::manifest::{End, ExitStatus};
+use lucid_core::limits::CHUNK_BYTES_MAX;
+use lucid_core::manifest::{End, ExitStatus, Source, Terminal};
 use lucid_core::session::{Layout, Leaf, SessionId, SessionSecret, salt};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Mark;
@@ -35,12 +37,12 @@ use lucid_store::registry::data_chain::key::{
 };
 
 use crate::fact::{
-    read_flag, read_metadata, read_name_at_end, read_number, read_owner, write_name_at_end,
-    write_owner,
+    read_flag, read_metadata, read_number, read_origin, read_owner, write_origin, write_owner,
 };
 
 pub use chain::{chain_key, own_chain};
 pub use chunks::{Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, number_in};
+pub use elsewhere::{elsewhere, waiting_elsewhere_range};
 pub(crate) use removal::open_retention;
 pub use removal::{
     HoldRow, TombstoneRow, hold, removal_range, retention, tombstone, unchained_range,
@@ -121,6 +123,10 @@ pub struct SessionRow {
     pub anchored: Option<(u64, BlockHash)>,
     /// What the credentials are called of who began it, where any were asked for.
     pub begun_by: Option<String>,
+    /// Its host, paths and tags, if its recorder said.
+    pub source: Option<Source>,
+    /// How large the recorded terminal was, if there was one.
+    pub terminal: Option<Terminal>,
 }
 
 /// What is known of a session since it was sealed.
@@ -212,7 +218,8 @@ impl SessionRow {
         to.option(self.anchored, |to, (index, hash)| {
             to.u64(index).raw(hash.as_bytes());
         });
-        write_name_at_end(&mut to, self.begun_by.as_deref());
+        let begun_by = self.begun_by.as_deref();
+        write_origin(&mut to, begun_by, self.source.as_ref(), self.terminal);
         to.finish()
     }
 
@@ -227,7 +234,7 @@ impl SessionRow {
         let profile = from.text("a profile")?.parse().map_err(|_| invalid("a profile"))?;
         let started_at = from.time("a time")?;
         let metadata = read_metadata(&mut from)?;
-        let row = Self {
+        let mut row = Self {
             id,
             user,
             layout,
@@ -261,8 +268,13 @@ impl SessionRow {
             anchored: from.option("an anchor", |from| {
                 Ok((from.u64("a block index")?, BlockHash::new(from.array("a block hash")?)))
             })?,
-            begun_by: read_name_at_end(&mut from)?,
+            begun_by: None,
+            source: None,
+            terminal: None,
         };
+        let origin = read_origin(&mut from)?;
+        (row.begun_by, row.source, row.terminal) =
+            (origin.begun_by, origin.source, origin.terminal);
         from.finish()?;
         Ok(row)
     }
@@ -308,7 +320,14 @@ fn read_end(from: &mut Reader<'_>) -> Result<End, WireFault> {
 impl Reference {
     /// Where the chunk ends in the session.
     pub fn end(&self) -> u64 {
-        self.offset + u64::from(self.length)
+        self.offset.saturating_add(u64::from(self.length))
+    }
+
+    /// Whether a chunk can be as long as this says, and end where numbers do not. What a server or a row says is
+    /// held against it before room is made for the chunk.
+    pub fn is_sound(&self) -> bool {
+        let length_is_sound = (1..=CHUNK_BYTES_MAX).contains(&(self.length as usize));
+        length_is_sound && self.offset.checked_add(u64::from(self.length)).is_some()
     }
 
     /// Whether this byte of the session is in the chunk.
@@ -333,7 +352,10 @@ impl Reference {
             leaf: LeafHash::new(from.array("a leaf")?),
         };
         from.finish()?;
-        Ok(reference)
+        match reference.is_sound() {
+            true => Ok(reference),
+            false => Err(WireFault::Invalid { what: "a chunk's place" }),
+        }
     }
 }
 
@@ -449,6 +471,8 @@ pub struct Counts {
     pub chunk_bytes: u64,
     /// Uploads that wait for their deletion.
     pub uploads: u64,
+    /// Sealed sessions that are in no block, and that another engine says it has.
+    pub elsewhere: u64,
 }
 
 impl Counts {
@@ -457,12 +481,21 @@ impl Counts {
         vec![COUNTS]
     }
 
+    /// Sealed sessions that nobody says to have anchored.
+    pub fn unanchored(&self) -> u64 {
+        self.sealed.saturating_sub(self.anchored).saturating_sub(self.elsewhere)
+    }
+
     /// The row's bytes. They are in clear, like all numbers.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.u64(self.sessions).u64(self.sealed).u64(self.anchored);
         to.u64(self.references).u64(self.bytes);
         to.u64(self.unique).u64(self.unique_bytes).u64(self.chunk_bytes).u64(self.uploads);
+        // Stores without such sessions have the row that they always had.
+        if self.elsewhere > 0 {
+            to.u64(self.elsewhere);
+        }
         to.finish()
     }
 
@@ -479,6 +512,14 @@ impl Counts {
                 unique_bytes: read_number(from, "bytes of different chunks")?,
                 chunk_bytes: read_number(from, "bytes of references")?,
                 uploads: read_number(from, "uploads")?,
+                elsewhere: match from.is_empty() {
+                    true => 0,
+                    // None is said by saying nothing, so that a row has one spelling.
+                    false => match read_number(from, "sessions elsewhere")? {
+                        0 => return Err(WireFault::Invalid { what: "sessions elsewhere" }),
+                        count => count,
+                    },
+                },
             })
         };
         let mut from = Reader::new(bytes);

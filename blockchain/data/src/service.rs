@@ -12,33 +12,31 @@ use std::time::Duration;
 
 use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_http::credentials::{Credentials, Now};
+use lucid_http::ending::{EndError, Rooms, end};
 use lucid_http::jobs::Jobs;
 use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown, serve_locally};
 use lucid_http::tls::Tls;
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::{CLOCK_AGAIN, Options, RUN, clock_fault};
+use lucid_store::files::room::Reserve;
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::anchoring::AnchorEngine;
-use crate::anchoring::http::HttpEngine;
 use crate::app::{self, App};
-use crate::chain::Chain;
-use crate::chain::http::HttpChain;
 use crate::config::{Config, SERVICE};
+use crate::integrations::Integrations;
 use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
 use crate::workers::anchoring::{self, Anchoring};
 use crate::workers::read_log::{self, Writing};
 use crate::workers::sync::{self, Synchronising};
 use crate::workers::{self, indexing, start};
 
-/// How long the workers may take to notice the end, while requests end.
-const WORKERS_END: Duration = Duration::from_secs(2);
 /// How long the opening of the folder may take to notice it.
 const OPENING_ENDS: Duration = Duration::from_secs(2);
 
-/// Why a service did not start: one sentence each.
+/// Why a service did not start, or not end in order: one sentence each.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder cannot be opened.
@@ -50,15 +48,15 @@ pub enum StartError {
     /// Credentials, or what connections are encrypted by, cannot be read.
     #[error("{0}")]
     Credentials(String),
-    /// The engine's address is none.
-    #[error("BLOCK_MANAGER_URL: {0}")]
-    Engine(String),
     /// It was told to end before it had started. What is stored is as it was.
     #[error("the service was told to end before its data folder was open")]
     Stopped,
     /// The system has no thread for the read log.
     #[error("the read log cannot be written: {0}")]
     Thread(io::Error),
+    /// It ended, but not in order.
+    #[error(transparent)]
+    End(#[from] EndError),
     /// A part of the start failed in a way that nobody foresaw.
     #[error("the start failed: {0}")]
     Failed(#[from] JoinError),
@@ -70,7 +68,7 @@ pub struct Running {
     app: Arc<App>,
     serving: JoinHandle<Drained>,
     local: Option<JoinHandle<Drained>>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<(&'static str, JoinHandle<()>)>,
     writing: Writing,
 }
 
@@ -139,10 +137,12 @@ pub async fn serve(
             return Err(StartError::Thread(error));
         }
     };
+    tracing::info!("Data storage initialized successfully");
+    tracing::info!("Data query initialized successfully");
     let router = app::router(app.clone(), &config, &credentials, tls);
     late.set(router.clone());
     let local = serve_locally(SERVICE, &config.common.data_dir.join(RUN), router, shutdown);
-    let workers = vec![
+    let mut workers = vec![
         start(&app, "anchors", anchoring::deliver(app.clone(), shutdown.clone())),
         start(
             &app,
@@ -162,6 +162,12 @@ pub async fn serve(
         ),
         start(&app, "scrubbing", workers::scrub::scrub(app.clone(), scrub, shutdown.clone())),
     ];
+    tracing::info!("Data indexer initialized successfully");
+    tracing::info!("Data sync initialized successfully");
+    if let Some(look) = config.tells_of_export {
+        let telling = workers::tell_of_export(app.clone(), look, shutdown.clone());
+        workers.push(start(&app, "telling of exports", telling));
+    }
     let pin = tls_pin.map(tracing::field::display);
     tracing::info!(%address, pin, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, local, workers, writing })
@@ -180,6 +186,7 @@ async fn right_clock(
             jobs.hold_up(None);
             return Ok(());
         };
+        let why = format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs());
         let is_said = jobs.held_up().is_some();
         // What the log says is in the health, too.
         jobs.hold_up(Some(why.clone()));
@@ -200,31 +207,22 @@ fn open(
     shutdown: &Shutdown,
     jobs: Arc<Jobs>,
 ) -> Result<App, StartError> {
-    let chain = match &config.engine {
-        None => None,
-        Some(url) => {
-            let outbound = &config.common.outbound;
-            let chain = HttpChain::new(url.expose(), url.to_string(), outbound, shutdown.clone())
-                .map_err(|error| StartError::Engine(error.to_string()))?;
-            Some(Arc::new(chain) as Arc<dyn Chain>)
-        }
-    };
-    let engine = match (engine, &config.engine) {
-        (Some(engine), _) => Some(engine),
-        (None, None) => None,
-        (None, Some(url)) => {
-            let engine = HttpEngine::new(url.expose(), &config.common.outbound, shutdown.clone())
-                .map_err(|error| StartError::Engine(error.to_string()))?;
-            Some(Arc::new(engine) as Arc<dyn AnchorEngine>)
-        }
-    };
+    let integrations = Integrations::new(
+        config.engine.as_ref(),
+        config.may_be_foreign,
+        &config.common.outbound,
+        shutdown,
+    );
+    let engine = engine.or_else(|| integrations.engine());
     let options = Options {
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create: true,
+        expected: config.expected.clone(),
         encrypt: config.chunks.encrypt,
         root_key_file: config.root_key_file.clone(),
         passphrase: config.passphrase.clone(),
+        reserve: config.common.reserve_bytes.map_or(Reserve::Usual, Reserve::Bytes),
         owner: format!("{} on http://{}", config.owner, config.common.bind),
         now: config.clock.now().to_string(),
     };
@@ -252,7 +250,8 @@ fn open(
         run.end(ProgressState::Done, Ok(Value::Null));
     }
     let mut app = App::new(opened, config, Anchoring::new(engine), jobs);
-    app.synchronising = Synchronising::new(chain, config.pins);
+    app.synchronising = Synchronising::new(integrations.chain(), config.pins);
+    app.integrations = integrations;
     Ok(app)
 }
 
@@ -267,33 +266,21 @@ impl Running {
         self.address
     }
 
-    /// Waits until the shutdown was asked for and everything has ended, the store last.
+    /// Waits until the shutdown was asked for and everything has ended, the store last, or has been left: [`end`]
+    /// bounds how long that takes.
     pub async fn ended(self) -> Result<Drained, StartError> {
         let Self { app, serving, local, workers, writing, .. } = self;
-        let stopping = app.jobs.clone();
-        let last_work = async {
-            stopping.stopping().await;
-            let ends = tokio::time::Instant::now() + WORKERS_END;
-            for worker in workers {
-                // One that does not notice, beside a peer that hangs, holds nothing that closing would break.
-                let _late = tokio::time::timeout_at(ends, worker).await;
-            }
-            // Work whose caller did not wait for it ends at its next step.
-            let _late = tokio::time::timeout_at(ends, stopping.quiet()).await;
-        };
-        let (drained, ()) = tokio::join!(serving, last_work);
-        let local = match local {
-            Some(local) => local.await.map(drop),
-            None => Ok(()),
-        };
+        let jobs = app.jobs.clone();
         let closing = move || {
             // The last requests are answered, and so noted.
             writing.end();
             app.opened.vault.close()
         };
-        tokio::task::spawn_blocking(closing).await??;
-        local?;
-        let drained = drained?;
+        let drained = end(Rooms { door: serving, local, workers }, &jobs, closing).await?;
+        // Whatever a worker is at that was left, with the store closed it changes nothing any more.
+        for part in ["Data sync", "Data indexer", "Data query", "Data storage"] {
+            tracing::info!("{part} cleaned up");
+        }
         tracing::info!("Lucid Data Chain Service shutdown complete");
         Ok(drained)
     }

@@ -45,6 +45,9 @@ impl Shape {
     }
 }
 
+/// Chunks of a session that come one after the other, each checked.
+pub type ChunkRun<'a> = Box<dyn Iterator<Item = Result<Vec<u8>, OpError>> + Send + 'a>;
+
 /// Where a session can be read from.
 pub trait SessionSource: Send + Sync {
     /// The session.
@@ -55,6 +58,13 @@ pub trait SessionSource: Send + Sync {
 
     /// A chunk's bytes, checked against its id.
     fn chunk(&self, packer: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError>;
+
+    /// Several chunks, each checked against its id, one in memory at a time: for a reader that wants them in this
+    /// order, and may leave off at any of them. Nothing from a source that gives single ones as fast, or cannot give
+    /// all of them: then each is asked for alone, which says what is wrong.
+    fn chunks(&self, _wanted: &[Reference]) -> Option<ChunkRun<'_>> {
+        None
+    }
 
     /// How many bytes of content lie behind the last chunk that is told: what a live stream has not cut
     /// yet.

@@ -2,8 +2,9 @@
 //!
 //! The service and the verbs of the command line hand archived folders to other programs with it.
 //! What the old header cannot hold (long names, names that are not UTF-8, fractions of seconds, large
-//! files, extended attributes, ACLs) goes into PAX records. Holes are written as the zeros that they are. Invariants: names that could lead out of a
-//! folder are refused; every entry is followed by exactly the bytes it announced, or by an error.
+//! files, extended attributes, ACLs) goes into PAX records. Holes are written as the zeros that they are. Invariants:
+//! names that could lead out of a folder are refused; every entry is followed by exactly the bytes it announced, or by
+//! an error.
 
 use std::io::{self, Write};
 

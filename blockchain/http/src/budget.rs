@@ -16,6 +16,7 @@ use lucid_api::problem::ErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::reply::{Refusal, Reply};
+use crate::telemetry::Page;
 
 /// What bodies may hold together, and what large replies may: two of the largest batches.
 pub const BODIES_BYTES: usize = 128 << 20;
@@ -55,6 +56,17 @@ impl Budget {
     pub fn patient_for(mut self, at_most: Duration) -> Self {
         self.patience = at_most;
         self
+    }
+
+    /// Writes onto a page of `/metrics` how much is taken of the memory for what is called so.
+    pub fn show(&self, page: &mut Page, service: &str, sort: &str) {
+        let of = [("service", service), ("of", sort)];
+        let bytes = |blocks: usize| blocks.saturating_mul(BLOCK) as f64;
+        let taken = self.blocks.saturating_sub(self.free.available_permits());
+        let help = "Bytes that are taken of the memory for a sort of bytes.";
+        page.gauge("lucid_http_memory_taken_bytes", help, &of, bytes(taken));
+        let help = "Bytes of the memory for a sort of bytes; one more goes on beyond it.";
+        page.gauge("lucid_http_memory_bytes", help, &of, bytes(self.blocks));
     }
 
     /// Nothing is taken yet.

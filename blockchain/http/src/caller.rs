@@ -7,10 +7,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use lucid_api::access::{Narrowing, Role, Roles};
 use lucid_api::problem::ErrorCode;
 
+use crate::credentials::Credentials;
 use crate::reply::Refusal;
 
 /// The caller of a request. Cloning shares it.
@@ -77,5 +80,43 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Refusal::new(ErrorCode::Internal, "nobody asked who calls"))
+    }
+}
+
+/// Whether what a caller showed still counts: for replies that last, so that a token that is taken away ends them.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    caller: Caller,
+    /// What it showed, and what says whose that is; nothing for the local door.
+    shown: Option<(Credentials, HeaderMap)>,
+}
+
+impl Standing {
+    /// Of a caller that came through a door of its own, which stays open to it.
+    pub(crate) fn lasting(caller: Caller) -> Self {
+        Self { caller, shown: None }
+    }
+
+    /// Of a caller that showed these headers.
+    pub(crate) fn of(caller: Caller, credentials: &Credentials, given: &HeaderMap) -> Self {
+        let all = given.get_all(AUTHORIZATION).iter();
+        let shown = all.map(|value| (AUTHORIZATION, value.clone())).collect();
+        Self { caller, shown: Some((credentials.clone(), shown)) }
+    }
+
+    /// Whether the same headers would make the same caller now: of the same name and roles, narrowed alike.
+    pub async fn lasts(&self) -> bool {
+        let Some((credentials, shown)) = &self.shown else { return true };
+        credentials.look_again().await;
+        credentials.caller(shown).is_ok_and(|caller| caller == self.caller)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Standing {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let standing = parts.extensions.get::<Self>().cloned();
+        standing.ok_or_else(|| Refusal::new(ErrorCode::Internal, "nobody asked who calls"))
     }
 }

@@ -1,11 +1,14 @@
-//! Settings: defaults, then an optional YAML file, then the environment.
+//! Settings: defaults, then an optional YAML file, then files with variables, then the environment.
 //!
 //! A service declares a struct that embeds [`CommonConfig`] and fills it from [`Settings`] inside
 //! [`load`]. Invariants: every mistake is reported, not only the first; nothing secret is ever
 //! written out; nothing outside this module reads the process environment.
 
+mod backend;
 mod common;
+mod env_file;
 mod file;
+pub mod keys;
 mod known;
 mod secret;
 mod settings;
@@ -15,10 +18,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use common::{Auth, CommonConfig, Outbound, TOKENS};
-pub use known::{FAMILIES, VARIABLES, unknown_variables};
+pub use env_file::{Origins, with_files};
+pub use known::{FAMILIES, OTHERS, VARIABLES, misspelt_variables, unknown_variables};
 pub use secret::Secret;
-pub use settings::{Key, Settings};
+pub use settings::{Key, Setting, Settings};
 
+use self::settings::Finished;
 use crate::Service;
 
 /// Variables and their values. Handed in, so tests need no process environment.
@@ -91,7 +96,7 @@ pub struct Effective {
     pub name: String,
     /// Its value, struck out where it is secret.
     pub value: String,
-    /// Where the value is from: `default`, `file`, or the variable's name.
+    /// Where the value is from: `default`, `file`, or the variable's name, with the file that has it.
     pub source: String,
 }
 
@@ -106,6 +111,8 @@ pub struct Loaded<T> {
     pub warnings: Vec<String>,
     /// Every variable that was looked at.
     pub asked: BTreeSet<String>,
+    /// Every setting, as the manual has it.
+    pub manual: Vec<Setting>,
 }
 
 impl<T> Loaded<T> {
@@ -116,6 +123,16 @@ impl<T> Loaded<T> {
         }
         let settings: Vec<_> = self.effective.iter().map(ToString::to_string).collect();
         tracing::info!(settings = settings.join(" "), "Configuration loaded");
+    }
+
+    /// Says of each setting that is from a file of variables which file that is.
+    pub fn name_files(mut self, origins: &Origins) -> Self {
+        for Effective { source, .. } in &mut self.effective {
+            if let Some(file) = origins.get(source) {
+                *source = format!("{source} in {}", file.display());
+            }
+        }
+        self
     }
 }
 
@@ -140,6 +157,7 @@ pub fn load<T>(
     };
     let mut settings = Settings::new(service, environment, values, mistakes);
     let config = read(&mut settings);
-    let (effective, warnings, asked) = settings.finish()?;
-    Ok(Loaded { config, effective, warnings, asked })
+    let finished = settings.finish()?;
+    let Finished { effective, warnings, asked, manual } = finished;
+    Ok(Loaded { config, effective, warnings, asked, manual })
 }

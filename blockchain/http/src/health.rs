@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Service;
+use crate::telemetry::Page;
 
 /// Answers `/health`.
 pub(crate) type Probe = Arc<dyn Fn() -> HealthReport + Send + Sync>;
@@ -93,6 +94,30 @@ impl HealthReport {
             (_, _, true) => HealthState::Degraded,
             _ => HealthState::Healthy,
         }
+    }
+
+    /// Writes it onto a page of `/metrics`: every state, of which one is 1, and every component that is not switched
+    /// off.
+    pub fn show(&self, page: &mut Page, service: &Service) {
+        let now = self.state();
+        for (state, name) in [
+            (HealthState::Healthy, "healthy"),
+            (HealthState::Degraded, "degraded"),
+            (HealthState::Unhealthy, "unhealthy"),
+            (HealthState::Starting, "starting"),
+        ] {
+            let of = [("service", service.name), ("state", name)];
+            let help = "1 for the state that a service is in, 0 for the others.";
+            page.gauge("lucid_health", help, &of, f64::from(u8::from(state == now)));
+        }
+        for component in self.components.iter().filter(|component| component.weight != Weight::Off)
+        {
+            let of = [("service", service.name), ("component", component.name)];
+            let help = "Whether a component of a service works: 1, or 0.";
+            page.gauge("lucid_health_component", help, &of, f64::from(u8::from(component.works)));
+        }
+        let of = [("service", service.name), ("version", service.version)];
+        page.gauge("lucid_build_info", "1, with the version that runs.", &of, 1.0);
     }
 
     /// The document.

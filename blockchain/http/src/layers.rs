@@ -20,7 +20,7 @@ pub(crate) use callers::{Callers, callers};
 pub use cors::Cors;
 pub(crate) use count::Replies;
 pub use observe::RequestId;
-pub(crate) use observe::{Observer, observe, refused_document};
+pub(crate) use observe::{Observer, new_id, observe, refused_document};
 pub(crate) use path::Tidy;
 pub use witness::{Giving, Passage, Passing, Subject, Witness, Witnessed};
 pub(crate) use witness::{Watch, witness};

@@ -29,7 +29,8 @@
 //!
 //! fn read(settings: &mut Settings<'_>) -> Config {
 //!     let common = CommonConfig::read(settings);
-//!     let answer = settings.within(&Key::new("answer", "EXAMPLE_ANSWER"), 42, 1..=100);
+//!     let key = Key::new("answer", "EXAMPLE_ANSWER", "what is answered");
+//!     let answer = settings.within(&key, 42, 1..=100);
 //!     Config { common, answer }
 //! }
 //!
@@ -55,10 +56,14 @@
 //! }
 //! ```
 
+pub mod ahead;
 pub mod budget;
 pub mod caller;
 pub mod config;
 pub mod credentials;
+pub mod daily;
+pub mod ending;
+pub mod errand;
 pub mod extract;
 pub mod health;
 pub mod healthcheck;
@@ -68,10 +73,12 @@ pub mod limits;
 pub mod long_work;
 pub mod places;
 pub mod porch;
+pub mod process;
 pub mod program;
 pub mod rates;
 pub mod reply;
 pub mod serve;
+pub mod signals;
 pub mod stream;
 pub mod table;
 pub mod telemetry;

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 use utoipa::IntoParams;
 
+use crate::errand::carried;
 use crate::reply::{Refusal, Reply};
 
 /// What is read of `Prefer`.
@@ -140,7 +141,7 @@ where
     let Some(limit) = wait.limit else {
         return Ok(Json(work.await?).into_response());
     };
-    let mut work = tokio::spawn(work.in_current_span());
+    let mut work = tokio::spawn(carried(work).in_current_span());
     let waited = async {
         if has_begun.await.is_err() {
             // It ends without having begun, and says itself why.

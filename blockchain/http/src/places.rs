@@ -7,6 +7,7 @@ use lucid_api::problem::ErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::reply::{Refusal, Reply};
+use crate::telemetry::Page;
 
 /// How long a request waits for a place before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +39,22 @@ impl Places {
             let detail = format!("{} {} go on already; ask again later", self.count, self.what);
             Refusal::new(ErrorCode::Busy, detail)
         })
+    }
+
+    /// A place, if one is free.
+    pub fn take_now(&self) -> Option<RequestPlace> {
+        let place = self.free.clone().try_acquire_owned().ok()?;
+        Some(RequestPlace(Some(place)))
+    }
+
+    /// Writes onto a page of `/metrics` how many are taken.
+    pub fn show(&self, page: &mut Page, service: &str) {
+        let of = [("service", service), ("work", self.what)];
+        let taken = self.count.saturating_sub(self.free.available_permits());
+        let help = "Places for a sort of work that are taken.";
+        page.gauge("lucid_http_places_taken", help, &of, taken as f64);
+        let help = "Places for a sort of work; what comes when all are taken waits, or is refused.";
+        page.gauge("lucid_http_places", help, &of, self.count as f64);
     }
 
     /// A place, however long it takes.

@@ -25,10 +25,12 @@ use crate::layers::{
     admit_caller, authenticate, callers, observe, panicked, witness, wording,
 };
 use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
+use crate::process::Folders;
 use crate::rates::Rates;
 use crate::table::Access;
+use crate::telemetry::{self, Look, Page};
 use crate::tls::Tls;
-use crate::{Service, docs, health, telemetry};
+use crate::{Service, docs, health};
 
 /// Who may embed a reply.
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -41,7 +43,6 @@ fn unless_said(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<
 }
 
 /// What stands around a service's routes.
-#[derive(Clone)]
 pub struct Porch {
     service: &'static Service,
     probe: Probe,
@@ -53,6 +54,8 @@ pub struct Porch {
     alias: Option<(&'static str, &'static str)>,
     proxies: Arc<[IpNet]>,
     watch: Option<Watch>,
+    folders: Folders,
+    looks: Vec<Look>,
 }
 
 /// What a report says besides, where something of this is wrong.
@@ -95,7 +98,21 @@ impl Porch {
             alias: None,
             proxies: config.rates.proxies.clone().into(),
             watch: None,
+            folders: Folders::new(&config.data_dir, &[]),
+            looks: Vec::new(),
         }
+    }
+
+    /// Tells `/metrics` of the disks of these folders, instead of the service's own alone.
+    pub fn folders(mut self, folders: Folders) -> Self {
+        self.folders = folders;
+        self
+    }
+
+    /// Has `/metrics` show what is looked up when it is asked for. It may block for a moment.
+    pub fn look(mut self, look: impl Fn(&mut Page) + Send + Sync + 'static) -> Self {
+        self.looks.push(Box::new(look));
+        self
     }
 
     /// Says how the encryption of connections is.
@@ -138,15 +155,25 @@ impl Porch {
     }
 
     /// The whole service: the routes, what every service has, and all layers.
-    pub fn around(self, routes: OpenApiRouter) -> Router {
-        let common = health::routes(self.service, self.probe);
+    pub fn around(mut self, routes: OpenApiRouter) -> Router {
+        let (service, gate) = (self.service, Gate::new(self.concurrent_requests));
+        let (probe, folders, in_work) = (self.probe.clone(), self.folders, gate.places().clone());
+        let (bodies, replies) = (self.bodies.clone(), self.replies.clone());
+        self.looks.push(Box::new(move |page| {
+            probe().show(page, service);
+            folders.show(page, service.name);
+            in_work.show(page, service.name);
+            bodies.show(page, service.name, "bodies");
+            replies.show(page, service.name, "replies");
+        }));
+        let common = health::routes(service, self.probe);
         let (routes, openapi) = common.merge(routes).split_for_parts();
         let cors = self.callers.cors.layer();
         let corp = match self.callers.cors {
             Cors::Nobody => "same-origin",
             Cors::Anyone | Cors::Origins(_) => "cross-origin",
         };
-        let observer = Observer { service: self.service, replies: Replies::new(self.replies) };
+        let observer = Observer { service, replies: Replies::new(self.replies) };
         // One stack, because a router boxes every layer that it is given by itself. The outermost is first.
         let layers = ServiceBuilder::new()
             .layer(from_fn_with_state(observer, observe))
@@ -164,15 +191,16 @@ impl Porch {
             .layer(from_fn(wording))
             .layer(RequestBodyTimeoutLayer::new(IDLE))
             .map_request(|request: Request<TimeoutBody<Body>>| request.map(Body::new))
-            .layer(from_fn_with_state(Gate::new(self.concurrent_requests), admit))
+            .layer(from_fn_with_state(gate, admit))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(Extension(self.bodies))
             // A route that was not given limits has the ordinary one.
             .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes()));
         // The figures are of all that is stored.
         let figures = Wanted { access: Access::Verify, is_within: false };
-        let figures = telemetry::routes().route_layer(from_fn_with_state(figures, admit_caller));
-        let app = routes.merge(docs::routes(self.service, openapi)).merge(figures);
+        let figures = telemetry::routes(service.name, self.looks)
+            .route_layer(from_fn_with_state(figures, admit_caller));
+        let app = routes.merge(docs::routes(service, openapi)).merge(figures);
         let app = app.layer(layers);
         Router::new().fallback_service(Tidy::new(app, self.alias))
     }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::Service;
-use crate::config::{CommonConfig, ConfigError, Environment, Loaded, process_environment};
+use crate::config::{
+    CommonConfig, ConfigError, Environment, Loaded, process_environment, with_files,
+};
 use crate::healthcheck::{Check, check};
 use crate::serve::Shutdown;
-use crate::telemetry;
+use crate::{Service, signals, telemetry};
 
 /// The exit code for arguments that make no sense: `EX_USAGE` of `sysexits.h`, as `lucid` has it.
 const WRONG_USE: u8 = 64;
@@ -29,6 +30,9 @@ struct Arguments {
     /// A YAML file with settings; environment variables override it.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// A file with a variable a line, which counts where the environment says nothing; of several, the later wins.
+    #[arg(long, value_name = "FILE", global = true)]
+    env_file: Vec<PathBuf>,
     /// Check the settings, show them, and end.
     #[arg(long)]
     check_config: bool,
@@ -71,7 +75,13 @@ impl<C> Program<C> {
                 return ExitCode::from(code);
             }
         };
-        let loaded = match (self.load)(&process_environment(), arguments.config.as_deref()) {
+        let loaded = with_files(process_environment(), &arguments.env_file).and_then(
+            |(environment, origins)| {
+                let loaded = (self.load)(&environment, arguments.config.as_deref())?;
+                Ok(loaded.name_files(&origins))
+            },
+        );
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(error) => return fail(&error),
         };
@@ -109,7 +119,7 @@ impl<C> Program<C> {
 }
 
 /// Runs `serve` on a runtime with as many threads as so many services need. SIGINT and SIGTERM ask for the
-/// shutdown that it is given.
+/// shutdown that it is given; [`signals`] has what a second one does.
 pub fn until_told<T>(services: usize, serve: impl AsyncFnOnce(Shutdown) -> T) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -117,7 +127,7 @@ pub fn until_told<T>(services: usize, serve: impl AsyncFnOnce(Shutdown) -> T) ->
         .build()?;
     let ended = runtime.block_on(async {
         let shutdown = Shutdown::new();
-        shutdown.on_signals()?;
+        signals::heed(&shutdown)?;
         Ok(serve(shutdown).await)
     });
     runtime.shutdown_timeout(LAST_WORK);

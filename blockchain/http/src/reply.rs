@@ -13,7 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use headers::{ETag, Header, HeaderMapExt as _, IfMatch, IfNoneMatch, IfRange};
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use serde_json::{Map, Value};
 
 /// What a handler returns.
@@ -41,7 +41,7 @@ pub(crate) fn code(given: StatusCode) -> ErrorCode {
 pub struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) detail: String,
-    pub(crate) documented: Option<&'static str>,
+    pub(crate) documented: Option<Documented>,
     pub(crate) details: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -55,7 +55,7 @@ impl Refusal {
     }
 
     /// Sets the code for clients of the documented API (`BM_001`).
-    pub fn documented(mut self, code: &'static str) -> Self {
+    pub fn documented(mut self, code: Documented) -> Self {
         self.documented = Some(code);
         self
     }

@@ -28,7 +28,6 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{self, AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -76,21 +75,6 @@ impl Shutdown {
     pub async fn asked(&self) {
         self.0.cancelled().await;
     }
-
-    /// Asks when SIGINT or SIGTERM comes.
-    pub fn on_signals(&self) -> io::Result<()> {
-        for (number, kind) in [(2, SignalKind::interrupt()), (15, SignalKind::terminate())] {
-            let mut signals = signal(kind)?;
-            let shutdown = self.clone();
-            tokio::spawn(async move {
-                while signals.recv().await.is_some() {
-                    tracing::info!("Received signal {number}, initiating graceful shutdown...");
-                    shutdown.ask();
-                }
-            });
-        }
-        Ok(())
-    }
 }
 
 /// A socket that is bound, and not served yet.
@@ -117,11 +101,32 @@ pub enum Drained {
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}: {why}{}", self.remedy())]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    source: io::Error,
+    service: &'static crate::Service,
+    /// No source, since the sentence goes on behind it.
+    why: io::Error,
+}
+
+impl BindError {
+    /// What helps, where that is known, as the end of a sentence.
+    fn remedy(&self) -> String {
+        let prefix = self.service.prefix;
+        match self.why.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("; another program listens there: end it, or set {prefix}_PORT")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                format!("; this machine has no such address: set {prefix}_HOST")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("; this user may not listen there: set {prefix}_PORT to one above 1023")
+            }
+            _ => String::new(),
+        }
+    }
 }
 
 /// The local door cannot be made.
@@ -140,7 +145,7 @@ impl Listening {
         address: SocketAddr,
     ) -> Result<Self, BindError> {
         let bound = async { Self::at(service, Door::Network(TcpListener::bind(address).await?)) };
-        bound.await.map_err(|source| BindError { address, source })
+        bound.await.map_err(|why| BindError { address, service, why })
     }
 
     /// Binds a file in a folder that is the service's own: a caller that may open it may do everything. It is gone when
@@ -236,7 +241,9 @@ impl Listening {
             stream.set_write_timeout(Some(self.stall));
             let (own, tls, ending) = (self.service, self.tls.clone(), shutdown.clone());
             let at = answering.clone();
+            let counted = OpenConnection::of(self.service);
             let task = tasks.spawn(async move {
+                let _counted = counted;
                 let stream: Box<dyn Wire> = match tls {
                     None => Box::new(Box::pin(stream)),
                     Some(tls) => {
@@ -275,6 +282,23 @@ impl Listening {
                 Drained::Cut(cut)
             }
         }
+    }
+}
+
+/// A connection in the figures, until it is dropped.
+struct OpenConnection(metrics::Gauge);
+
+impl OpenConnection {
+    fn of(service: &'static crate::Service) -> Self {
+        let open = metrics::gauge!("lucid_http_connections", "service" => service.name);
+        open.increment(1.0);
+        Self(open)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 

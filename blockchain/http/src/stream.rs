@@ -174,6 +174,16 @@ impl Sender {
         }
     }
 
+    /// Hands over a piece; waits, without a thread, while the caller is slow.
+    pub async fn send(&self, piece: Bytes) -> Result<(), Gone> {
+        self.pieces.send(piece).await.map_err(|_| Gone)
+    }
+
+    /// Comes to its end once the caller is gone.
+    pub async fn gone(&self) {
+        self.pieces.closed().await;
+    }
+
     /// Whether the caller is gone.
     pub fn is_gone(&self) -> bool {
         self.pieces.is_closed()

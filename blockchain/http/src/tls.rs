@@ -174,6 +174,17 @@ impl Shared {
     }
 }
 
+/// Why the certificate in a file would not count at a time, in microseconds since 1970, if so; or why it cannot be
+/// read.
+pub fn fault_at(certificate: &Path, at: i64) -> Result<Option<String>, String> {
+    let read = CertificateDer::from_pem_file(certificate);
+    let read = read.map_err(|error| format!("{}: {error}", certificate.display()))?;
+    if Pin::of(&read).is_none() {
+        return Err(format!("{}: it has no certificate that can be read", certificate.display()));
+    }
+    Ok(outdated(&read, at))
+}
+
 /// Whether a certificate does not count at a time, in microseconds since 1970, and why.
 fn outdated(certificate: &CertificateDer<'_>, now: i64) -> Option<String> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;

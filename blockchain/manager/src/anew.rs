@@ -50,6 +50,8 @@ pub struct BegunAnew {
     pub waiting: u64,
     /// Transactions that waited and were not let in, and why: id and sentence.
     pub refused: Vec<(String, String)>,
+    /// The id of the new one's store.
+    pub store: String,
     /// The key that signs the blocks of both.
     pub key: PublicKey,
 }
@@ -112,6 +114,8 @@ pub fn begin_anew(
     let folder = place_of(root, old)?;
     let creating = Options {
         create: true,
+        // It is another store.
+        expected: None,
         encrypt: opened.vault.cipher().is_encrypted(),
         // Where the old one's are is the old one's.
         blocks: None,
@@ -236,6 +240,7 @@ fn make(
         time: now,
         waiting,
         refused,
+        store: new.store_id(),
         key: new.key.public(),
     };
     new.close()?;

@@ -9,19 +9,24 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::maintenance::JobKind;
+use lucid_api::v1::service::ProcessStatus;
 use lucid_api::v1::sync::SyncStatus;
 use lucid_http::budget::{Budget, kept};
+use lucid_http::errand::Errand;
 use lucid_http::health::HealthReport;
 use lucid_http::jobs::Jobs;
 use lucid_http::places::{Places, RequestPlace};
+use lucid_http::process::Folders;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use lucid_http::telemetry::Page;
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
 use lucid_store::contract::chain::{ChainStore, Tip};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::config::SERVICE;
 use crate::follower::Follower;
 use crate::limits::{LARGE_MAX, LOOKUPS_MAX, OPS_MAX, RELAYS_MAX};
 use crate::maintenance::Maintenance;
@@ -48,6 +53,7 @@ struct Shared {
     /// Memory for replies that their callers have not read yet.
     replies: Budget,
     follower: OnceLock<Follower>,
+    folders: OnceLock<Folders>,
     /// Validating, and what the start waits for.
     jobs: Jobs,
     maintenance: Maintenance,
@@ -83,6 +89,7 @@ impl App {
             lookups: Places::new("look-ups", LOOKUPS_MAX),
             replies: Budget::default(),
             follower: OnceLock::new(),
+            folders: OnceLock::new(),
             jobs: Jobs::new(&[JobKind::Validate], shutdown.clone(), move || {
                 clock.now().to_string()
             }),
@@ -117,6 +124,17 @@ impl App {
     /// The block-manager that it follows, if one is set.
     pub fn follower(&self) -> Option<&Follower> {
         self.0.follower.get()
+    }
+
+    /// Says where it keeps what it has, to tell how full the disks are. The first one counts.
+    pub fn set_folders(&self, folders: Folders) {
+        // Only start-up sets it, once.
+        let _already = self.0.folders.set(folders);
+    }
+
+    /// What the process takes of its machine. It may block.
+    pub fn process(&self) -> ProcessStatus {
+        self.0.folders.get().map(Folders::status).unwrap_or_default()
     }
 
     /// How synchronisation is; of an authority that it is disabled.
@@ -158,6 +176,13 @@ impl App {
         self.0.large.take().await
     }
 
+    /// Writes onto a page of `/metrics` how many places for work are taken.
+    pub fn show_places(&self, page: &mut Page) {
+        for places in [&self.0.ops, &self.0.large, &self.0.lookups] {
+            places.show(page, SERVICE.name);
+        }
+    }
+
     /// The memory that all replies share.
     pub fn replies(&self) -> &Budget {
         &self.0.replies
@@ -190,9 +215,9 @@ impl App {
         &self,
         op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {
-        let app = self.clone();
+        let (app, errand) = (self.clone(), Errand::current());
         let ran = tokio::task::spawn_blocking(move || match app.opened() {
-            Some(opened) => op(opened),
+            Some(opened) => errand.run(|| op(opened)),
             None => Err(Refusal::new(ErrorCode::Unavailable, "the service is starting")),
         });
         ran.await.unwrap_or_else(|error| {

@@ -23,13 +23,14 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::{Changes, Index, Project, Seen};
 use lucid_store::crypt::Cipher;
+use lucid_store::registry::block_manager;
 use lucid_store::registry::block_manager::fact::{
     CHAINED, CLOCK_ACCEPTED, ENDED, FAILED, FORKED, GENESIS, LOOKED_THROUGH, POOLED, PROMOTED,
     ROLE, SUSPECTS,
 };
 use lucid_store::registry::block_manager::key::{FIXED, ORDER, TEXT, TICKET};
 use lucid_store::vault::Vault;
-use lucid_store::vault::committer::Submission;
+use lucid_store::vault::committer::{Purpose, Submission};
 use lucid_store::{CommitError, StoreError};
 
 pub use forks::{FORKS_MAX, Fork, forks};
@@ -218,11 +219,21 @@ pub fn commit(vault: &Vault, facts: &[Fact]) -> Result<(), CommitError> {
 
 /// Makes facts durable like [`commit`], but only if the rows that they rest on are as they were seen.
 pub fn commit_on(vault: &Vault, rests_on: Seen, facts: &[Fact]) -> Result<(), CommitError> {
+    commit_for(vault, Purpose::Upkeep, rests_on, facts)
+}
+
+/// Makes facts durable like [`commit_on`], and says what they are for.
+pub fn commit_for(
+    vault: &Vault,
+    purpose: Purpose,
+    rests_on: Seen,
+    facts: &[Fact],
+) -> Result<(), CommitError> {
     let records = PACKER.with_borrow_mut(|packer| {
         facts.iter().map(|fact| vault.fact(packer, fact.encode())).collect::<Result<Vec<_>, _>>()
     });
     let facts = records.map_err(|error| CommitError::Failed(error.to_string()))?;
-    vault.commit(Submission { facts, rests_on, ..Submission::default() }).map(drop)
+    vault.commit(Submission { facts, rests_on, purpose, ..Submission::default() }).map(drop)
 }
 
 const ROLE_KEY: [u8; 2] = [FIXED, 0];
@@ -431,6 +442,10 @@ impl Facts {
 }
 
 impl Project for Facts {
+    fn knows(&self, kind: u8) -> bool {
+        block_manager::fact::ALL.contains(&kind)
+    }
+
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let fact = match Fact::decode(fact) {
             Ok(fact) => fact,

@@ -3,17 +3,19 @@
 //! The worker and the route make rounds; health, metrics and the chain's status read what came of them.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lucid_api::client::{ClientError, ClientOptions, Retry, Trust};
+use lucid_api::client::{ClientError, ClientOptions, GivenUp, Retry};
 use lucid_api::v1::sync::{Divergence, SyncReport, SyncState, SyncStatus, TentativeBlock};
 use lucid_core::time::Timestamp;
 use lucid_http::config::Outbound;
+use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
 use parking_lot::Mutex;
 
 use crate::config::Follow;
 use crate::fact::forks;
+use crate::figures;
 use crate::opened::Opened;
 use crate::ops::sync_chain::{Following, RoundOutcome, SyncError, sync_chain};
 use crate::ops::take_blocks::Pins;
@@ -50,12 +52,15 @@ struct SyncCourse {
 
 impl Follower {
     /// Follows whom the settings name, and calls it as they say.
-    pub fn new(follow: &Follow, outbound: Outbound) -> Result<Self, ClientError> {
-        let Outbound { token, authorities, pin, .. } = outbound;
-        let (timeout, trust) = (follow.timeout, Trust { authorities, pin });
-        let options = ClientOptions { timeout, token, trust, ..ClientOptions::default() };
+    pub fn new(
+        follow: &Follow,
+        outbound: &Outbound,
+        shutdown: Shutdown,
+    ) -> Result<Self, ClientError> {
+        let options = outbound.options(GivenUp::when(move || shutdown.is_asked()));
+        let options = ClientOptions { timeout: follow.timeout, ..options };
         Ok(Self {
-            peer: HttpPeer::new(follow.peer.expose(), options)?,
+            peer: HttpPeer::with(follow.peer.expose(), options)?,
             batch: follow.batch,
             interval: follow.interval,
             running: Mutex::new(()),
@@ -114,6 +119,7 @@ impl Follower {
             slow: self.course.lock().slow,
         };
         let before = self.course.lock().blocks;
+        let began = Instant::now();
         let synced = sync_chain(&following, now(), &|progress| {
             let mut course = self.course.lock();
             course.remote = progress.remote;
@@ -123,6 +129,7 @@ impl Follower {
             }
             if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+        figures::STAGES.took("follow", began.elapsed());
         self.course.lock().blocks = before + synced.blocks;
         metrics::counter!("lucid_sync_blocks_total").increment(synced.blocks);
         Ok((synced.blocks, synced.outcome))

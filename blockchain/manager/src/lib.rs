@@ -25,6 +25,7 @@ pub mod anew;
 pub mod app;
 pub mod config;
 pub mod fact;
+mod figures;
 mod follower;
 mod forward;
 pub mod given;

@@ -25,8 +25,13 @@ use lucid_store::files::chain::FILE_BYTES_MAX;
 use lucid_store::files::chain::elsewhere::BlocksElsewhere;
 use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
-use lucid_store::files::folder::{self, DataFolder, OnlyRead, Passphrase, ToRead};
+use lucid_store::files::folder::keys::export_warning;
+use lucid_store::files::folder::{
+    self, DataFolder, Expected, KeyExport, OnlyRead, Passphrase, ToRead,
+};
+use lucid_store::files::room::Reserve;
 use lucid_store::files::{self, UnopenedStore};
+use lucid_store::measured::MeasuredChain;
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
@@ -44,6 +49,8 @@ pub struct Options {
     pub owner: String,
     /// Whether a folder that holds no store may become one.
     pub create: bool,
+    /// Which store it has to hold, if that is known; then none is made.
+    pub expected: Option<Expected>,
     /// Whether the facts of a new store are encrypted. Blocks never are.
     pub encrypt: bool,
     /// A file with the root key, instead of the one in the folder.
@@ -52,6 +59,8 @@ pub struct Options {
     pub passphrase: Option<Passphrase>,
     /// Where the blocks are, if not in the folder (`BLOCK_STORAGE_PATH`); it need be said once.
     pub blocks: Option<PathBuf>,
+    /// How much room stays free for what gives some back.
+    pub reserve: Reserve,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
     pub accept_loss: bool,
     /// A file of blocks is continued in a new one beyond this size, and pruned as a whole.
@@ -78,10 +87,12 @@ impl Default for Options {
         Self {
             owner: "lucid".into(),
             create: true,
+            expected: None,
             encrypt: true,
             root_key_file: None,
             passphrase: None,
             blocks: None,
+            reserve: Reserve::default(),
             accept_loss: false,
             block_file_bytes: FILE_BYTES_MAX,
             kind: ManagerKind::default(),
@@ -101,20 +112,21 @@ pub enum OpenError {
     Commit(#[from] CommitError),
     /// It was a follower, and is to be an authority.
     #[error(
-        "the folder is a follower's, and BLOCKCHAIN_ENGINE_URL names nobody to follow: set it, or \
-         make the folder an authority's with `lucid chain promote`"
+        "the folder is a follower's, and LUCID_CHAIN_FOLLOW_URL names nobody to follow (BLOCKCHAIN_ENGINE_URL \
+         only says whom a data-chain anchors with): set it, or make the folder an authority's with `lucid chain \
+         promote`"
     )]
     IsFollower,
     /// It was an authority, and is to follow.
     #[error(
-        "the folder is the authority of its own chain, and BLOCKCHAIN_ENGINE_URL asks it to follow \
+        "the folder is the authority of its own chain, and LUCID_CHAIN_FOLLOW_URL asks it to follow \
          another: unset that, or name another folder"
     )]
     IsAuthority,
     /// What it is was lost.
     #[error(
         "the log of the folder lost whether it is an authority's or a follower's, and a follower's must \
-         not begin to make blocks: say which. For a follower's, set BLOCKCHAIN_ENGINE_URL, or run `lucid \
+         not begin to make blocks: say which. For a follower's, set LUCID_CHAIN_FOLLOW_URL, or run `lucid \
          chain sync --from URL`; for an authority's, run `lucid chain promote`"
     )]
     RoleLost,
@@ -292,10 +304,7 @@ pub fn accept_clock(
     now: Timestamp,
 ) -> Result<AcceptedClock, OpenError> {
     let opened = open(root, &Options { create: false, ..options.clone() }, now)?;
-    let tip = match opened.chain.tip()? {
-        Some(tip) => parent_at(opened.chain.as_ref(), tip.height)?.map(|parent| parent.time),
-        None => None,
-    };
+    let tip = opened.tip_time()?;
     fact::commit(&opened.vault, &[Fact::ClockAccepted { at: now }])?;
     opened.close()?;
     let ahead = now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
@@ -314,10 +323,12 @@ pub(crate) fn folder_options(options: &Options, now: Timestamp) -> folder::Optio
         service: "block-manager",
         signing_key: "block",
         create: options.create,
+        expected: options.expected.clone(),
         encrypt: options.encrypt,
         root_key_file: options.root_key_file.clone(),
         passphrase: options.passphrase.clone(),
         owner: options.owner.clone(),
+        reserve: options.reserve,
         now: now.to_string(),
     }
 }
@@ -398,7 +409,7 @@ pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError>
     let staging = Staging::open(parts.disk.clone(), chain.tip()?)?;
     Ok(Opened {
         vault,
-        chain: Box::new(chain),
+        chain: Box::new(MeasuredChain::over(Box::new(chain))),
         staging,
         disk: parts.disk,
         key: parts.key,
@@ -414,7 +425,8 @@ pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError>
     })
 }
 
-/// What is written down counts; the first start writes it, before anything else. `None` where it was lost.
+/// What is written down counts, once there is something that depends on it; the first start writes it, before anything
+/// else. `None` where it was lost.
 fn settle_role(
     vault: &Vault,
     chain: &dyn ChainStore,
@@ -422,6 +434,10 @@ fn settle_role(
 ) -> Result<Option<Role>, OpenError> {
     let look = vault.look();
     match (fact::role(&look)?, wanted) {
+        (Some(was), Some(wanted)) if was != wanted && is_bare(vault, chain)? => {
+            fact::commit_on(vault, look.seen(), &[Fact::Role(wanted)])?;
+            Ok(Some(wanted))
+        }
         (Some(Role::Follower), Some(Role::Authority)) => Err(OpenError::IsFollower),
         (Some(Role::Authority), Some(Role::Follower)) => Err(OpenError::IsAuthority),
         (Some(role), _) => Ok(Some(role)),
@@ -440,6 +456,16 @@ fn settle_role(
             Ok(Some(role))
         }
     }
+}
+
+/// Whether nothing is in the folder that depends on its role: no block, and no transaction that waits for one.
+fn is_bare(vault: &Vault, chain: &dyn ChainStore) -> Result<bool, StoreError> {
+    Ok(vault.read_only().is_none()
+        && vault.damage().is_empty()
+        && chain.damage().is_empty()
+        && chain.tip()?.is_none()
+        && fact::genesis(vault.index())?.is_none()
+        && fact::pool(vault.index())? == fact::Pool::default())
 }
 
 /// Whether nothing says that the folder was ever in use.
@@ -475,9 +501,32 @@ fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockH
 }
 
 impl Opened {
+    /// What tells this store from every other, in hex, as its file `STORE` has it.
+    pub fn store_id(&self) -> String {
+        hex::encode(self.store)
+    }
+
     /// Why no transaction can be accepted and no block produced, if so.
     pub fn read_only(&self) -> Option<String> {
         self.vault.read_only().or_else(|| self.chain.read_only())
+    }
+
+    /// The time of the newest block; `None` for an empty chain.
+    pub fn tip_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Some(tip) = self.chain.tip()? else { return Ok(None) };
+        Ok(parent_at(self.chain.as_ref(), tip.height)?.map(|parent| parent.time))
+    }
+
+    /// Whether an export of the root key was verified; of parts that are no folder it is not known.
+    pub fn key_export(&self) -> KeyExport {
+        let unknown = || KeyExport::Unknown("the store is no folder".to_owned());
+        self.folder.as_ref().map_or_else(unknown, |folder| folder.key_export.clone())
+    }
+
+    /// What its operator is to be warned of as to that, if anything.
+    pub fn export_warning(&self) -> Option<String> {
+        let folder = self.folder.as_ref()?;
+        export_warning(&[(folder.root.clone(), folder.key_export.clone())])
     }
 
     /// What to say of a folder that is only read.

@@ -2,7 +2,7 @@
 //!
 //! What a caller can act on is told; causes inside the service go to the log, once, here.
 
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use lucid_api::v1::verdict::validation;
 use lucid_core::transaction::{AdmissionFault, TransactionFault};
 use lucid_http::reply::Refusal;
@@ -31,20 +31,20 @@ pub fn store(error: StoreError) -> Refusal {
             let refusal = Refusal::new(ErrorCode::Damaged, detail)
                 .with("file", damage.file.clone())
                 .with("offset", damage.offset)
-                .documented("BM_004");
+                .documented(Documented::BLOCK_UNREADABLE);
             match is_of_every_id(&damage) {
                 true => refusal.with("ids_unknown", true),
                 false => refusal,
             }
         }
-        StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. } => {
-            Refusal::new(ErrorCode::Full, "the disk is full").documented("ST_004")
+        error if error.is_full() => {
+            Refusal::new(ErrorCode::Full, "the disk is full").documented(Documented::NO_ROOM)
         }
         _ => Refusal::new(
             ErrorCode::Unavailable,
             "the store cannot be read now; the log has the cause",
         )
-        .documented("ST_003"),
+        .documented(Documented::READ_FAILED),
     }
 }
 
@@ -53,32 +53,32 @@ pub fn commit(error: CommitError) -> Refusal {
     tracing::error!(%error, maybe_applied = error.maybe_applied(), "a write failed");
     match error {
         CommitError::Full(_) => {
-            Refusal::new(ErrorCode::Full, "the store has no room").documented("ST_004")
+            Refusal::new(ErrorCode::Full, "the store has no room").documented(Documented::NO_ROOM)
         }
         CommitError::Broken(_) => Refusal::new(
             ErrorCode::Unavailable,
             "the store stopped writing; whether this was kept is known after a restart",
         )
-        .documented("ST_002")
+        .documented(Documented::WRITE_FAILED)
         .with("maybe_applied", true),
         CommitError::Maybe(_) => Refusal::new(
             ErrorCode::Unavailable,
             "the store does not know yet whether this was kept; asking again is safe",
         )
-        .documented("ST_002")
+        .documented(Documented::WRITE_FAILED)
         .with("maybe_applied", true),
         CommitError::Partly(_) => Refusal::new(
             ErrorCode::Unavailable,
             "the store did a part of it; asking again goes on from there",
         )
-        .documented("ST_002")
+        .documented(Documented::WRITE_FAILED)
         .with("maybe_applied", true),
         CommitError::Failed(_)
         | CommitError::Missing(_)
         | CommitError::Overtaken(_)
         | CommitError::InUse(_) => {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
-                .documented("ST_002")
+                .documented(Documented::WRITE_FAILED)
         }
     }
 }
@@ -102,9 +102,11 @@ pub fn submit(error: SubmitError) -> Refusal {
                 _ => ErrorCode::Invalid,
             };
             let documented = match fault {
-                AdmissionFault::Signature(_) => "VAL_002",
-                AdmissionFault::Timestamp(_) | AdmissionFault::NoTimestamp => "VAL_005",
-                _ => "VAL_004",
+                AdmissionFault::Signature(_) => Documented::SIGNATURE,
+                AdmissionFault::Timestamp(_) | AdmissionFault::NoTimestamp => {
+                    Documented::TRANSACTION_TIME
+                }
+                _ => Documented::TRANSACTION,
             };
             Refusal::new(code, sentence).documented(documented)
         }
@@ -166,12 +168,14 @@ pub fn sync(error: SyncError) -> Refusal {
     let (code, documented) = match error {
         SyncError::Store(error) => return store(error),
         SyncError::Commit(error) => return commit(error),
-        SyncError::Outrun(_) => (ErrorCode::Running, "SYNC_001"),
-        SyncError::Peer(PeerError::Unreachable(_)) => (ErrorCode::Upstream, "SYNC_002"),
-        SyncError::Peer(_) | SyncError::NotYet { .. } => (ErrorCode::Upstream, "SYNC_003"),
-        SyncError::Diverged(_) => (ErrorCode::Upstream, "SYNC_004"),
+        SyncError::Outrun(_) => (ErrorCode::Running, Documented::SYNC_FAILED),
+        SyncError::Peer(PeerError::Unreachable(_)) => (ErrorCode::Upstream, Documented::PEER_AWAY),
+        SyncError::Peer(_) | SyncError::NotYet { .. } => {
+            (ErrorCode::Upstream, Documented::PEER_USELESS)
+        }
+        SyncError::Diverged(_) => (ErrorCode::Upstream, Documented::PEER_DIVERGED),
         SyncError::Refused { .. } | SyncError::UnsupportedHashRule { .. } => {
-            (ErrorCode::Upstream, "SYNC_001")
+            (ErrorCode::Upstream, Documented::SYNC_FAILED)
         }
     };
     Refusal::new(code, sentence).documented(documented)
@@ -184,7 +188,7 @@ pub fn remove_block(error: RemoveBlockError) -> Refusal {
         RemoveBlockError::Store(error) => return store(error),
         RemoveBlockError::Genesis => ErrorCode::Forbidden,
         RemoveBlockError::NotFound(_) => {
-            return Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001");
+            return Refusal::new(ErrorCode::NotFound, sentence).documented(Documented::NO_BLOCK);
         }
         RemoveBlockError::Final(_) => ErrorCode::Final,
         RemoveBlockError::NotTop { .. } => ErrorCode::Offset,
@@ -203,7 +207,7 @@ pub fn submit_block(error: SubmitBlockError) -> Refusal {
             let sentence = format!("{sentence}: {}", broken(&verdict));
             Refusal::new(ErrorCode::Invalid, sentence)
                 .with("validation", validation)
-                .documented("BM_002")
+                .documented(Documented::BLOCK_REFUSED)
         }
         SubmitBlockError::Follower => Refusal::new(ErrorCode::Role, sentence),
         SubmitBlockError::HeightTaken(_) => Refusal::new(ErrorCode::Exists, sentence),
@@ -223,5 +227,24 @@ pub fn validate(error: ValidateError) -> Refusal {
     match error {
         ValidateError::Json(fault) => Refusal::new(ErrorCode::Malformed, fault.to_string()),
         ValidateError::Store(error) => store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_quota_that_is_used_up_are_both_no_room() {
+        for (kind, code) in [
+            (ErrorKind::StorageFull, ErrorCode::Full),
+            (ErrorKind::QuotaExceeded, ErrorCode::Full),
+            (ErrorKind::PermissionDenied, ErrorCode::Unavailable),
+        ] {
+            let error = StoreError::Io { context: String::new(), reason: String::new(), kind };
+            assert_eq!(store(error).code(), code, "{kind:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod blocks;
 mod chain;
 mod maintenance;
 mod propose;
+mod room;
 mod runs;
 mod status;
 mod sync;
@@ -17,6 +18,7 @@ use lucid_http::table;
 use lucid_http::table::{RouteRow, Wanted};
 use utoipa_axum::router::OpenApiRouter;
 
+use self::room::refused_without_room;
 use crate::app::App;
 
 /// Routes that are told little and take as long as the chain is. One of each runs at a time.
@@ -27,7 +29,8 @@ const HEAVY: Limits = Limits::new(32 << 20, 120, 8);
 
 /// Every route, within its limits.
 pub fn routes(app: App) -> OpenApiRouter {
-    table::routes(rows()).with_state(app)
+    let rows = rows().into_iter().map(|row| refused_without_room(row, &app));
+    table::routes(rows.collect()).with_state(app)
 }
 
 /// Who may ask for which route.

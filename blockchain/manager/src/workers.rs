@@ -9,9 +9,14 @@ pub mod validation;
 
 pub(crate) mod follow;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use lucid_core::digest::BlockHash;
+
+use lucid_http::daily::say_daily;
 
 use crate::app::App;
+use crate::figures;
 use crate::limits::POOL_PRODUCE_AT;
 use crate::ops::produce_block::{Production, produce_block};
 
@@ -56,13 +61,28 @@ pub async fn produce_in_time(app: App, interval: Duration) {
     }
 }
 
+/// Tells the log every day that no export of the root key was verified, if so: that changes only while nobody runs the
+/// folder. Whether a day has passed is looked at every `look`.
+pub async fn tell_of_export(app: App, look: Duration) {
+    let Some(opened) = app.opened() else { return };
+    if let Some(warning) = opened.export_warning() {
+        let seconds = || opened.clock.moment().steady / 1_000_000;
+        say_daily(seconds, look, app.shutdown(), || tracing::warn!("{warning}")).await;
+    }
+    app.shutdown().asked().await;
+}
+
 async fn produce(app: &App) -> Option<Production> {
     let producer = app.clone();
     let produced = app
         .run_blocking(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+            let began = Instant::now();
             let produced =
                 produce_block(vault, chain, &manager.producing, &manager.key, manager.clock.now());
+            if produced.as_ref().is_ok_and(|produced| produced.block.is_some()) {
+                figures::STAGES.took("produce", began.elapsed());
+            }
             // A failure is health's business, and the log's; nobody asked for this block.
             Ok(match produced {
                 Ok(produced) => {
@@ -86,27 +106,31 @@ async fn produce(app: &App) -> Option<Production> {
     Some(produced)
 }
 
+/// Tells log and metrics that the chain has one block more.
+pub fn note_stored(height: u64, hash: &BlockHash, transactions: usize) {
+    metrics::counter!("lucid_blocks_stored_total").increment(1);
+    tracing::info!(
+        block.height = height,
+        block.hash = %hash,
+        block.transactions = transactions,
+        "Stored block {height}"
+    );
+}
+
 /// Tells log and metrics what producing a block did.
 pub fn note_produced(produced: &Production) {
     if let Some(block) = &produced.block {
-        metrics::counter!("lucid_blocks_stored_total").increment(1);
         metrics::counter!("lucid_transactions_chained_total").increment(block.transactions as u64);
-        tracing::info!(
-            block.height,
-            block.hash = %block.hash,
-            block.transactions,
-            "Stored block {}",
-            block.height
-        );
+        note_stored(block.height, &block.hash, block.transactions);
     }
     for damage in &produced.damage {
         tracing::warn!(%damage, waiting = produced.held_up, "transactions wait for damage to be mended");
     }
+    metrics::counter!("lucid_transactions_failed_total").increment(produced.failed);
     if produced.failed > 0 {
         tracing::warn!(
             transactions = produced.failed,
             "transactions failed when a block was produced"
         );
     }
-    metrics::gauge!("lucid_pool_transactions").set((produced.left + produced.held_up) as f64);
 }

@@ -19,7 +19,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::codec::{Compression, Packer};
-use crate::frame::{CipherId, Header, Record, RecordKind};
+use crate::frame::{CipherId, CodecId, Header, Record, RecordKind};
+use crate::measured::ChunkStages;
 use crate::{Damage, StoreError};
 
 /// The largest fact, far below the largest record: a start reads every one of them, and what is decided
@@ -231,12 +232,13 @@ impl From<&str> for Unopened {
 pub struct Cipher {
     keyring: Option<Keyring>,
     cipher: CipherId,
+    stages: ChunkStages,
 }
 
 impl Cipher {
     /// An encrypted store with keys, a plain one without.
     pub fn new(keyring: Option<Keyring>) -> Self {
-        Self { keyring, cipher: native_cipher() }
+        Self { keyring, cipher: native_cipher(), stages: ChunkStages::new() }
     }
 
     /// Whether the store has keys, and so keyed names.
@@ -291,9 +293,11 @@ impl Cipher {
         let key = key.into();
         bounded("a chunk", plain, CHUNK_BYTES_MAX)?;
         let name = *self.chunk_name(key).as_bytes();
-        let mut record =
-            self.record(packer, compression, encrypt, RecordKind::Chunk, name, plain)?;
+        let packed = self.stages.pack(|| packer.pack(compression, plain));
+        let encrypted = || self.record(RecordKind::Chunk, name, packed, plain.len(), encrypt);
+        let mut record = self.stages.encrypt(encrypted)?;
         record.header.owner = *key.owner.as_bytes();
+        self.stages.made(plain.len(), record.record_bytes());
         Ok(record)
     }
 
@@ -302,20 +306,19 @@ impl Cipher {
         bounded("a fact", plain, FACT_BYTES_MAX)?;
         let name = self.fact_name(plain);
         // A fact is small and read at recovery: the fastest level is the right one.
-        self.record(packer, Compression::Zstd(1), true, RecordKind::Fact, name, plain)
+        let packed = packer.pack(Compression::Zstd(1), plain);
+        self.record(RecordKind::Fact, name, packed, plain.len(), true)
     }
 
     fn record(
         &self,
-        packer: &mut Packer,
-        compression: Compression,
-        encrypt: bool,
         kind: RecordKind,
         name: [u8; 32],
-        plain: &[u8],
+        (codec, payload): (CodecId, Vec<u8>),
+        plain_length: usize,
+        encrypt: bool,
     ) -> Result<Record, StoreError> {
-        let (codec, payload) = packer.pack(compression, plain);
-        let mut record = Record::draft(kind, name, payload, plain.len())?;
+        let mut record = Record::draft(kind, name, payload, plain_length)?;
         record.header.codec = codec;
         if let Some(keys) = self.keyring.as_ref().filter(|_| encrypt) {
             record.header.cipher = self.cipher;
@@ -361,7 +364,9 @@ impl Cipher {
     ) -> Result<Vec<u8>, Unopened> {
         let length = self.decrypt(header, &mut payload)?.len();
         payload.truncate(length);
-        let plain = packer.unpack(header.codec, payload, header.plain_length as usize)?;
+        let length = header.plain_length as usize;
+        let unpack = || packer.unpack(header.codec, payload, length);
+        let plain = self.staged(header, ChunkStages::unpack, unpack)?;
         self.check_name(header, &plain)?;
         Ok(plain)
     }
@@ -376,12 +381,32 @@ impl Cipher {
         room: &mut Vec<u8>,
     ) -> Result<(), Unopened> {
         let packed = self.decrypt(header, payload)?;
-        let plain = packer.unpack_to(header.codec, packed, header.plain_length as usize, room)?;
+        let length = header.plain_length as usize;
+        let plain = self.staged(header, ChunkStages::unpack, || {
+            packer.unpack_to(header.codec, packed, length, room)
+        })?;
         self.check_name(header, plain)
+    }
+
+    /// Works on a record, and notes what that took where it is a chunk's: facts are small, and many.
+    fn staged<T, F: FnOnce() -> T>(
+        &self,
+        header: &Header,
+        stage: impl FnOnce(&ChunkStages, F) -> T,
+        work: F,
+    ) -> T {
+        match header.kind {
+            RecordKind::Chunk => stage(&self.stages, work),
+            _ => work(),
+        }
     }
 
     /// Undoes the encryption in place, and proves that the payload is the one that was written.
     fn decrypt<'a>(&self, header: &Header, payload: &'a mut [u8]) -> Result<&'a [u8], Unopened> {
+        self.staged(header, ChunkStages::decrypt, || self.decrypted(header, payload))
+    }
+
+    fn decrypted<'a>(&self, header: &Header, payload: &'a mut [u8]) -> Result<&'a [u8], Unopened> {
         if payload.len() != header.stored_length as usize {
             return Err("the record's payload is cut short".into());
         }

@@ -5,8 +5,11 @@
 
 use lucid_core::words::many_do;
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
+
+use rustix::process::{getegid, geteuid};
 
 use crate::Damage;
 use crate::files::disk;
@@ -38,9 +41,17 @@ pub enum StoreError {
         /// What forbids it.
         why: &'static str,
         /// What would allow it.
-        remedy: &'static str,
+        remedy: String,
     },
-    /// The data folder cannot be used as asked, and why.
+    /// Another process has the data folder.
+    #[error("{folder} is in use by {by}: stop that first, then run the same again")]
+    InUse {
+        /// The folder.
+        folder: String,
+        /// Who has it, as it says itself.
+        by: String,
+    },
+    /// The data folder, or the database, cannot be used as asked, and why.
     #[error("{0}")]
     Folder(String),
     /// It was asked to stop before it was done; what is stored is as sound as before.
@@ -70,6 +81,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Says of something stored that only a later version knows what it is. It is sound, so it is neither damage nor
+    /// torn, and nothing is written behind it.
+    pub fn newer(what: impl Display) -> Self {
+        let why =
+            "was written by a newer version of Lucid, and nothing is damaged: use that version";
+        Self::Folder(format!("{what} {why}"))
+    }
+
     /// Says what was being done when the operating system refused.
     pub fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();
@@ -101,8 +120,8 @@ impl StoreError {
     pub fn unwritable(folder: &Path, error: Self) -> Self {
         let Some(why) = error.forbids_writing() else { return error };
         let remedy = match why {
-            READ_ONLY => "mount it for writing",
-            _ => "run this as its owner, or have the right to write to it granted",
+            READ_ONLY => "mount it for writing".to_owned(),
+            _ => give_to_this_user(folder),
         };
         Self::Unwritable { folder: folder.display().to_string(), why, remedy }
     }
@@ -129,6 +148,17 @@ impl StoreError {
             }
         }
     }
+}
+
+/// The command that lets this user write to a folder: where none is there, it is to be made first.
+fn give_to_this_user(folder: &Path) -> String {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let command = match folder.exists() {
+        true => format!("chown -R {user}:{group}"),
+        false => format!("install -d -m 0700 -o {user} -g {group}"),
+    };
+    format!("run this as its owner, or give it to this user by `sudo {command} {}`", path.display())
 }
 
 pub(crate) const READ_ONLY: &str = "read-only file system";

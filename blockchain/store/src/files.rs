@@ -12,6 +12,7 @@ pub mod index;
 pub mod log;
 mod recovery;
 pub mod rewrite;
+pub mod room;
 pub mod segment;
 pub mod segment_rows;
 pub(crate) mod units;

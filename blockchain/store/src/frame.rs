@@ -15,6 +15,9 @@ use crate::{Damage, StoreError};
 pub const MAGIC: [u8; 4] = *b"LCDR";
 /// The version of the record format.
 pub const VERSION: u8 = 1;
+/// What is wrong with a record that nothing is wrong with: its header matches its checksum, and says what only a later
+/// version knows.
+pub const NEWER_RECORD: &str = "the record was written by a newer version of Lucid";
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 128;
 /// Where the checksum stands in the header, behind everything else; it covers all of that.
@@ -202,15 +205,15 @@ impl Header {
             let short = |_| "the record's header is cut short";
             at.raw(MAGIC.len(), "magic").map_err(short)?;
             if at.u8("version").map_err(short)? != VERSION {
-                return Err("the record was written by a newer version of Lucid");
+                return Err(NEWER_RECORD);
             }
             let kind = RecordKind::from_byte(at.u8("kind").map_err(short)?);
             let codec = CodecId::from_byte(at.u8("codec").map_err(short)?);
             let cipher = CipherId::from_byte(at.u8("cipher").map_err(short)?);
             let header = Self {
-                kind: kind.ok_or("the record is of an unknown kind")?,
-                codec: codec.ok_or("the record was compressed in an unknown way")?,
-                cipher: cipher.ok_or("the record was encrypted in an unknown way")?,
+                kind: kind.ok_or(NEWER_RECORD)?,
+                codec: codec.ok_or(NEWER_RECORD)?,
+                cipher: cipher.ok_or(NEWER_RECORD)?,
                 epoch: at.u32("epoch").map_err(short)?,
                 nonce: at.array("nonce").map_err(short)?,
                 sequence: at.u64("sequence").map_err(short)?,
@@ -221,7 +224,7 @@ impl Header {
                 owner: at.array("owner").map_err(short)?,
             };
             if header.kind != RecordKind::Chunk && header.owner != [0; 16] {
-                return Err("the record was written by a newer version of Lucid");
+                return Err(NEWER_RECORD);
             }
             let most = header.kind.bytes_read_max();
             if header.stored_length > most || header.plain_length > most {
@@ -363,6 +366,18 @@ pub const UNREADABLE: &str = "the disk cannot read it";
 /// Why a record with a sound header is damaged.
 pub const UNSOUND: &str = "the record's payload does not match its digest";
 
+/// Why a record is not read: it is damaged, or of a newer version.
+pub(crate) fn unread(path: &str, offset: u64, why: &str) -> StoreError {
+    match why {
+        NEWER_RECORD => newer(path, offset),
+        why => StoreError::Damaged(Damage::new(path, offset, why)),
+    }
+}
+
+fn newer(path: &str, offset: u64) -> StoreError {
+    StoreError::newer(format_args!("the record in {path} at byte {offset}"))
+}
+
 /// Reads the header at `offset`. `Ok(None)` is the end of the file; `Err(why)` inside is damage.
 pub fn read_header(
     file: &dyn DiskFile,
@@ -463,7 +478,8 @@ impl<'a> Scanner<'a> {
         self.unreadable
     }
 
-    /// The next record or the next damage; `None` at the end.
+    /// The next record or the next damage; `None` at the end. A record of a newer version is neither, and ends the
+    /// walk: what is done about damage, and about what is torn, would lose it.
     pub fn step(&mut self) -> Result<Option<Step>, StoreError> {
         if self.offset >= self.end {
             return Ok(None);
@@ -471,6 +487,7 @@ impl<'a> Scanner<'a> {
         let start = self.offset;
         let why = match read_header(self.file, self.path, start)? {
             None => "the file ends early",
+            Some(Err(NEWER_RECORD)) => return Err(newer(self.path, start)),
             Some(Err(why)) => why,
             Some(Ok(header)) if header.record_bytes() > self.end - start => {
                 "the record's payload is cut short"

@@ -4,7 +4,11 @@
 //!   chunks are kept by [`contract::blobs`], facts by [`contract::fact_log`], blocks by [`contract::chain`];
 //! - [`vault`]: the policy over any back-end: one queue, one point of decision, collection, scrub;
 //! - [`files`]: the embedded back-end, everything in one folder;
-//! - [`memory`]: back-ends for tests.
+//! - [`memory`]: back-ends for tests;
+//! - `mongo` (feature `mongodb`): the log, the chain and values that are created once, in MongoDB;
+//! - [`remote`]: how back-ends on other machines are called;
+//! - [`s3`]: chunks in a store that speaks S3;
+//! - [`measured`]: what stands before any of them and counts its calls.
 //!
 //! [`registry`] lists the kinds of facts and rows of everyone who writes any.
 //!
@@ -21,8 +25,15 @@ pub mod damage;
 pub mod error;
 pub mod files;
 pub mod frame;
+pub mod measured;
 pub mod memory;
+#[cfg(feature = "mongodb")]
+pub mod mongo;
 pub mod registry;
+#[cfg(any(feature = "mongodb", feature = "s3"))]
+pub mod remote;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod threads;
 pub mod vault;
 

@@ -36,6 +36,8 @@ macro_rules! registry {
             /// Kinds of facts.
             pub mod fact {
                 $($(#[$fact_about])* pub const $fact: u8 = $kind;)*
+                /// All of them.
+                pub const ALL: &[u8] = &[$($kind),*];
             }
 
             /// First bytes of keys.
@@ -82,6 +84,8 @@ registry! {
         UNREAD = 0x07,
         /// The log lacks a commit.
         LACKING = 0x08,
+        /// Which kinds of facts the index has taken in.
+        KINDS = 0x09,
     }
 
     /// The chain's rows: `store/src/files/chain/rows.rs`.
@@ -141,6 +145,8 @@ registry! {
         INDEXING = 0x21,
         /// A session is kept until a time.
         RETAINED = 0x22,
+        /// An engine that keeps no chain of ours has a session's anchor.
+        ELSEWHERE = 0x23,
     }
     keys {
         /// A document.
@@ -211,8 +217,12 @@ registry! {
         BY_REMOVAL = 0x62,
         /// Removed sessions whose tombstone is on its way.
         UNCHAINED = 0x63,
+        /// What another engine says of a session's anchor.
+        ELSEWHERE = 0x65,
         /// A moment of a recording.
         MARK = 0x66,
+        /// Sessions that another engine has, and whose anchor is on its way into a block.
+        WAITING_ELSEWHERE = 0x67,
         /// How far stored bytes were read again.
         SCRUBBED = 0x6a,
         /// Which chain anchors are in.

@@ -34,6 +34,7 @@ use crate::contract::index::{Index, Look, Project, is_bound};
 use crate::crypt::{ChunkKey, Cipher};
 use crate::damage::DamageList;
 use crate::frame::Record;
+use crate::measured::{Fullness, MeasuredBlobs, MeasuredLog, fullness};
 use crate::{CommitError, Damage, StoreError};
 
 /// Chunks that are to be dropped are looked at so often while others keep changing who refers to them; then
@@ -129,6 +130,8 @@ impl Vault {
     pub(crate) fn new(parts: VaultParts) -> Result<Self, StoreError> {
         let VaultParts { followed, cipher, index, projection, only_read } = parts;
         let Followed { log, blobs, at, damage, loss, unread } = followed;
+        let log: Arc<dyn FactLog> = Arc::new(MeasuredLog::over(log));
+        let blobs: Arc<dyn Blobs> = Arc::new(MeasuredBlobs::over(blobs));
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
         }
@@ -169,6 +172,7 @@ impl Vault {
         let Elsewhere { log, blobs, start, cipher, index, project } = store;
         let projection = Arc::new(Projection::new(blobs.clone(), project));
         cipher.bind_rows(is_bound(index.as_ref())?);
+        projection.check(index.as_ref())?;
         let from = Position::of(index.as_ref())?.unwrap_or(start);
         let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &cipher, &from)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
@@ -283,10 +287,21 @@ impl Vault {
         chunk_rows::placement(self.index.as_ref(), &self.cipher.chunk_name(key))
     }
 
+    /// Where a chunk is that is known by its name alone.
+    pub fn placement_of(&self, name: &ChunkName) -> Result<Option<Placement>, StoreError> {
+        chunk_rows::placement(self.index.as_ref(), name)
+    }
+
     fn committer(&self) -> Result<&Committer, CommitError> {
         self.committer.as_ref().ok_or_else(|| {
             CommitError::Failed(self.read_only().unwrap_or_else(|| "it is closed".into()))
         })
+    }
+
+    /// How full its queue and the memory of its index are, and what that memory spared. It waits for nothing.
+    pub fn figures(&self) -> [Fullness; 8] {
+        let queue = self.committer.as_ref().map(Committer::queue).unwrap_or_default();
+        fullness(queue, self.index.memory())
     }
 
     /// Hands over a submission without waiting for its commit.
@@ -300,6 +315,12 @@ impl Vault {
     /// Hands over a submission and waits until it is durable, or surely is not.
     pub fn commit(&self, submission: Submission) -> Result<Committed, CommitError> {
         self.committer()?.commit(submission)
+    }
+
+    /// Refuses what brings bytes in while less room is free than has to stay free: a caller asks before it reads
+    /// what it was sent. Submitting decides.
+    pub fn room(&self) -> Result<(), CommitError> {
+        self.log.room(0).and_then(|()| self.blobs.room(0))
     }
 
     /// Brings the index to the end of the log, as it is when this is asked: others may commit to it, too, unless
@@ -364,7 +385,7 @@ impl Vault {
         let place = placement.place();
         match self.fact(packer, VaultFact::Quarantined(*name, place).encode()) {
             Ok(fact) => self.submit(
-                Submission { facts: vec![fact], ..Submission::default() },
+                Submission { facts: vec![fact], ..Submission::upkeep() },
                 Box::new(move |outcome| match outcome {
                     Ok(_) => doubts.settled(&doubted),
                     Err(error) => {
@@ -489,7 +510,7 @@ impl Vault {
             let fact = self.fact(packer, VaultFact::Dropped(places.collect()).encode())?;
             let drops = left.iter().map(|(name, _)| *name).collect();
             let (facts, rests_on) = (vec![fact], look.seen());
-            match self.commit(Submission { facts, drops, rests_on, ..Submission::default() }) {
+            match self.commit(Submission { facts, drops, rests_on, ..Submission::upkeep() }) {
                 Ok(_) => return Ok(spared),
                 // Another submission came to refer to one of the chunks, or ceased to.
                 Err(CommitError::Overtaken(_)) => {}
@@ -543,7 +564,7 @@ impl Vault {
         let failed = || StoreError::commit("beginning a new log");
         self.commit(Submission { end_log: true, ..Submission::default() }).map_err(failed())?;
         let fact = self.fact(&mut Packer::new(), VaultFact::Dropped(Vec::new()).encode())?;
-        self.commit(Submission { facts: vec![fact], ..Submission::default() }).map_err(failed())?;
+        self.commit(Submission { facts: vec![fact], ..Submission::upkeep() }).map_err(failed())?;
         Ok(())
     }
 
@@ -586,7 +607,7 @@ impl Vault {
         let fact =
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
         let (facts, rests_on) = (vec![fact], look.seen());
-        self.commit(Submission { facts, rests_on, ..Submission::default() }).map_err(failed())?;
+        self.commit(Submission { facts, rests_on, ..Submission::upkeep() }).map_err(failed())?;
         // From here on the switch has happened, even if the old units cannot be removed now: the next start
         // removes them, too.
         self.blobs.remove(&replaces).map_err(|error| StoreError::Commit {

@@ -7,6 +7,7 @@ use lucid_core::digest::BlockHash;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::breaker::Circuit;
 use super::{ClientError, ClientOptions, Connection, Relayed};
 use crate::framing::Frames;
 use crate::v1::blocks::{Blocks, BlocksQuery, ValidateQuery, Validation, ValidationRules};
@@ -43,6 +44,11 @@ impl BlockManagerClient {
     /// What the service is.
     pub fn root(&self) -> Result<Root, ClientError> {
         self.at.root()
+    }
+
+    /// How the service was found to be by the calls before: nothing is asked.
+    pub fn circuit(&self) -> Circuit {
+        self.at.circuit()
     }
 
     /// How the service is; bad health is an answer, not an error.
@@ -113,6 +119,12 @@ impl BlockManagerClient {
     /// What a service of another kind says of itself.
     pub fn json_at(&self, path: &str) -> Result<Value, ClientError> {
         let body = self.at.bytes(&self.at.get(path, &[])?, STATUS_BYTES_MAX)?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::unreadable(error.to_string()))
+    }
+
+    /// Posts a document to a service of another kind, once, and reads what it answers.
+    pub fn post_json_at(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let body = self.at.bytes(&self.at.post(path, &[], body)?, STATUS_BYTES_MAX)?;
         serde_json::from_slice(&body).map_err(|error| ClientError::unreadable(error.to_string()))
     }
 

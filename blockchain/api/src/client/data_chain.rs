@@ -10,7 +10,6 @@ use bytes::Bytes;
 use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::limits::{BUNDLE_BYTES_MAX, CHUNK_BYTES_MAX};
 use reqwest::Method;
-use reqwest::blocking::Body;
 use reqwest::header::CONTENT_TYPE;
 
 use super::{
@@ -25,7 +24,9 @@ use crate::v1::files::{FileEntry, FilesQuery};
 use crate::v1::find::FindQuery;
 use crate::v1::list::List;
 use crate::v1::list::PageQuery;
-use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimised, Progress};
+use crate::v1::maintenance::{
+    BeginRetention, CollectGarbage, GarbageCollected, Optimise, Optimised, Progress, RetentionBegun,
+};
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::mirror::ExportedSession;
 use crate::v1::proofs::{ChunkProof, ProofQuery};
@@ -33,14 +34,18 @@ use crate::v1::removal::{HoldSession, RemoveQuery, RetainSession, Tombstone};
 use crate::v1::scrub::Scrub;
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sessions::{
-    AddReferences, Appended, CreateSession, ReferencesAdded, SealSession, Sealed, Session,
-    SessionQuery, SessionStatus, SessionsQuery, WAIT_SECONDS_MAX,
+    AddReferences, Appended, CreateSession, FOLLOW_SILENCE_SECONDS, FollowQuery, ReferencesAdded,
+    SealSession, Sealed, Session, SessionQuery, SessionStatus, SessionsQuery, WAIT_SECONDS_MAX,
 };
+use crate::v1::usage::UsageQuery;
 use crate::v1::verification::{Verified, VerifyQuery};
 use crate::{headers, paths, percent};
 
 /// A request that waits is answered within a minute, and then some for the way.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2 * WAIT_SECONDS_MAX);
+
+/// The service breaks a silent reply off before this.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(FOLLOW_SILENCE_SECONDS + 60);
 
 const BYTES: &str = "application/octet-stream";
 
@@ -92,7 +97,7 @@ impl DataChainClient {
 
     /// One page of sessions.
     pub fn list_sessions(&self, query: &SessionsQuery) -> Result<List<Session>, ClientError> {
-        self.at.reply(&self.at.get(paths::SESSIONS, &[])?.query_of(query)?)
+        self.at.reply(&self.at.get(paths::SESSIONS, &[])?.query(&query.to_query()))
     }
 
     /// One session.
@@ -143,7 +148,7 @@ impl DataChainClient {
             .at
             .build(&call)?
             .header(CONTENT_TYPE, BYTES)
-            .body(Body::new(stream))
+            .body(self.at.pacing.stream(stream))
             .send()
             .map_err(ClientError::from_transport)?;
         accept(response)?.json().map_err(|error| ClientError::unreadable(error.to_string()))
@@ -266,6 +271,12 @@ impl DataChainClient {
         self.at.reply(&call.patient(VERIFY_TIMEOUT))
     }
 
+    /// Asks the chain what time it is, before sessions are removed by how old they are: a block is waited for.
+    pub fn begin_retention(&self, wanted: &BeginRetention) -> Result<RetentionBegun, ClientError> {
+        let call = self.at.post(paths::MAINTENANCE_RETENTION, &[], wanted)?;
+        self.at.reply(&call.patient(VERIFY_TIMEOUT))
+    }
+
     /// Has stored bytes read again now; [`Self::scrub`] tells how far it is.
     pub fn begin_scrub(&self) -> Result<Scrub, ClientError> {
         let call = self.at.call(Method::POST, paths::SCRUB, &[])?;
@@ -356,6 +367,14 @@ impl DataChainClient {
         self.at.download(call, range)
     }
 
+    /// A session's content from a byte on, as it comes. It ends once the session is sealed; an error means that there
+    /// may be more, and the service is to be asked again.
+    pub fn follow(&self, session_id: &str, from: u64) -> Result<Download, ClientError> {
+        let call = self.at.get(paths::SESSION_FOLLOW, &[session_id.as_bytes()])?;
+        let call = call.query_of(&FollowQuery { from: Some(from) })?;
+        self.at.download(call.patient(FOLLOW_TIMEOUT), None)
+    }
+
     /// One page of a session's catalogue.
     pub fn files(
         &self,
@@ -380,6 +399,11 @@ impl DataChainClient {
     /// Looks for files in all archived folders: lines ([`FindLine`](crate::v1::find::FindLine)), as they are found.
     pub fn find(&self, query: &FindQuery) -> Result<Download, ClientError> {
         self.at.download(self.at.get(paths::FIND, &[])?.query(&query.to_query()), None)
+    }
+
+    /// Asks what sessions take: lines ([`UsageLine`](crate::v1::usage::UsageLine)), the last of them for all.
+    pub fn usage(&self, query: &UsageQuery) -> Result<Download, ClientError> {
+        self.at.download(self.at.get(paths::USAGE, &[])?.query(&query.to_query()), None)
     }
 
     /// The sessions of the read log, the oldest first.
@@ -424,7 +448,7 @@ impl DataChainClient {
     /// A proof bundle.
     pub fn proof(&self, session_id: &str, query: &ProofQuery) -> Result<Vec<u8>, ClientError> {
         let call = self.at.get(paths::SESSION_PROOF, &[session_id.as_bytes()])?;
-        self.at.bytes(&call.query(&query.to_query()), BUNDLE_BYTES_MAX as u64)
+        self.at.bytes(&call.query(&query.to_query()).streaming(), BUNDLE_BYTES_MAX as u64)
     }
 
     /// One chunk's way to the root and into the block.

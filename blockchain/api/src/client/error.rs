@@ -1,11 +1,14 @@
 //! Why a call failed: the service refused it, the way there failed, or the reply made no sense.
 
+use std::time::Duration;
+
 use reqwest::blocking::Response;
+use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::headers;
-use crate::problem::ErrorCode;
+use crate::problem::{Documented, ErrorCode};
 
 /// A problem document is believed up to here.
 const PROBLEM_BYTES_MAX: u64 = 4 << 20;
@@ -69,6 +72,8 @@ pub struct Refused {
     pub details: Map<String, Value>,
     /// The session's current offset, where the service gave it.
     pub upload_offset: Option<u64>,
+    /// How long it asks its caller to stay away.
+    pub retry_after: Option<Duration>,
 }
 
 impl ClientError {
@@ -83,6 +88,11 @@ impl ClientError {
     /// A reply that broke off on its way. What was asked for was done.
     pub fn broken_off(error: std::io::Error) -> Self {
         Self::Transport { message: with_causes(&error), maybe_applied: true }
+    }
+
+    /// A service that is not called now: the last call failed so, like several before it.
+    pub(super) fn left_alone(why: String) -> Self {
+        Self::Transport { message: why, maybe_applied: false }
     }
 
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
@@ -114,6 +124,9 @@ impl ClientError {
         let id = response.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
         let request_id = id.unwrap_or_default().to_owned();
         let upload_offset = super::upload_offset(response.headers());
+        let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+        let retry_after =
+            after.and_then(|after| after.trim().parse().ok()).map(Duration::from_secs);
         let read = super::read(response, PROBLEM_BYTES_MAX);
         let document = read.ok().and_then(|body| serde_json::from_slice::<Document>(&body).ok());
         let document = document.unwrap_or_default();
@@ -126,6 +139,7 @@ impl ClientError {
             request_id: or(document.request_id, request_id),
             details: document.error.details,
             upload_offset,
+            retry_after,
         }))
     }
 
@@ -152,7 +166,9 @@ impl ClientError {
     pub fn is_damage(&self) -> bool {
         // Earlier block-managers said so by the documented code alone.
         self.code() == Some(ErrorCode::Damaged)
-            || self.refused().is_some_and(|refused| refused.documented == "BM_004")
+            || self
+                .refused()
+                .is_some_and(|refused| refused.documented == Documented::BLOCK_UNREADABLE.as_str())
     }
 
     /// Whether that damage is of the chain as a whole: of no id that it does not find is it known that it is
@@ -170,6 +186,11 @@ impl ClientError {
             Self::Unreadable { .. } | Self::TooLong { .. } => true,
             Self::Unsendable { .. } | Self::Untrusted { .. } => false,
         }
+    }
+
+    /// Whether no answer came, or not all of it.
+    pub(super) fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Transport { .. })
     }
 
     /// Whether no byte of the call reached the service.

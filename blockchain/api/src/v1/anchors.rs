@@ -15,6 +15,8 @@ pub enum AnchorStatus {
     Processing,
     /// In a committed block.
     Confirmed,
+    /// In no block that is known here: an engine of another kind says that it has it.
+    Elsewhere,
     /// Refused for good.
     Failed,
 }
@@ -56,9 +58,31 @@ pub struct AnchorState {
     pub block_hash: Option<BlockHash>,
     /// The keys to check a proof against.
     pub trust: TrustKeys,
-    /// Why it failed, or why it is late.
+    /// Why it failed, or why it is late, or what it is worth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What an engine of another kind says, if one has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<AnchoredElsewhere>,
+}
+
+/// What an engine that keeps no chain of ours says of an anchor. All of it is that engine's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AnchoredElsewhere {
+    /// The engine's address.
+    pub engine: String,
+    /// What the engine calls the session: a UUID.
+    pub session_id: String,
+    /// How far it says that it is.
+    pub status: String,
+    /// The transaction that it names.
+    pub transaction_id: Option<String>,
+    /// The height that it names.
+    pub block_height: Option<u64>,
+    /// When it says that it was confirmed, as it spells that.
+    pub confirmed_at: Option<String>,
+    /// What this does not prove: one sentence.
+    pub not_proved: String,
 }
 
 /// The public keys that signed, in base64. They are worth what the way they came by is worth.

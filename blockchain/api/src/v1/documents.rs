@@ -138,7 +138,8 @@ pub enum DocumentOrder {
 pub struct DocumentsWanted {
     /// Comparisons that all have to hold. Of blocks: `index_range` (`[first, last]`), `timestamp_range`, `hash`; of
     /// transactions: `type`, `session_id`, `timestamp_range`; of sessions: `status`, `user_id`,
-    /// `timestamp_range`, `active_at`, `metadata` (an object of texts). Ranges include both ends.
+    /// `timestamp_range`, `active_at`, `metadata` (an object of texts), `host`, `tag` and `path` (a text, or a list of
+    /// texts that all have to be there). Ranges include both ends.
     #[schema(value_type = Object)]
     pub filters: serde_json::Map<String, serde_json::Value>,
     /// At most so many (1..1000); 100 when nothing is said.
@@ -213,6 +214,13 @@ pub struct SessionsFilter {
     pub user_id: Option<String>,
     /// A moment at which it had begun and not ended.
     pub active_at: Option<String>,
+    /// The host that it comes from.
+    #[param(max_length = 255)]
+    pub host: Option<String>,
+    /// A tag that it has; may be said several times.
+    pub tag: Option<Vec<String>>,
+    /// A path that it is of, spelled as in a manifest; may be said several times.
+    pub path: Option<Vec<String>>,
 }
 
 /// A text that a document had, or that contradicts it.

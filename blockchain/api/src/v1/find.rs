@@ -52,14 +52,7 @@ impl FindQuery {
                     continue;
                 }
                 "status" => {
-                    let status = serde_json::from_value(value.clone().into());
-                    let status = status.map_err(|_| {
-                        format!(
-                            "status is {value:?}; active, sealed, anchored and unterminated are \
-                             allowed"
-                        )
-                    })?;
-                    once(&name, wanted.status.replace(status))?;
+                    once(&name, wanted.status.replace(SessionStatus::named(&value)?))?;
                     continue;
                 }
                 _ => match name.strip_prefix("metadata.") {

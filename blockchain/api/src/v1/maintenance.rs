@@ -167,6 +167,25 @@ pub struct GarbageCollected {
     pub stopped: bool,
 }
 
+/// `POST /api/v1/maintenance/retention`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BeginRetention {
+    /// Believe a clock that is far ahead of the newest anchor.
+    pub confirm: bool,
+}
+
+/// What time it is by the chain: a block was made for that just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RetentionBegun {
+    /// The time of the block: a session's age is this less the time of the block with its anchor.
+    #[schema(value_type = Time)]
+    pub time: String,
+    /// Whether it also ends the times until which sessions are kept. Not where it is far ahead of the newest anchor,
+    /// even if that was confirmed.
+    pub ends_retention: bool,
+}
+
 /// The zstd level that `optimise` packs at unless told otherwise.
 pub const OPTIMISE_LEVEL: u8 = 9;
 

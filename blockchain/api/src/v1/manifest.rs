@@ -6,7 +6,7 @@ use lucid_core::digest::{ChunkId, LeafHash, ManifestHash, SessionRoot};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::sessions::{Appendix, ExitStatus, Layout};
+use super::sessions::{Appendix, ExitStatus, Layout, SessionSource, Terminal};
 use crate::document::{Base64, Hash, SessionId, Time, UserId};
 
 /// Which of the chunks are wanted.
@@ -62,6 +62,12 @@ pub struct Manifest {
     pub exit_status: Option<ExitStatus>,
     /// Anything else worth knowing.
     pub metadata: BTreeMap<String, String>,
+    /// Where it comes from, if its recorder said.
+    #[serde(default)]
+    pub source: Option<SessionSource>,
+    /// How large the recorded terminal was, if there was one.
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
     /// Of the same recorder's previous session.
     #[schema(value_type = Option<Hash>)]
     pub previous_manifest: Option<ManifestHash>,

@@ -68,8 +68,45 @@ pub struct Status {
     pub version: String,
     /// Since start-up.
     pub uptime_seconds: u64,
+    /// What the process takes of its machine. An earlier version does not say.
+    #[serde(default)]
+    pub process: ProcessStatus,
     /// The service's own counts.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub counts: Map<String, Value>,
+}
+
+/// What a process takes of its machine, and what there is. What the system does not tell is null.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProcessStatus {
+    /// Bytes of it that lie in memory.
+    pub resident_bytes: Option<u64>,
+    /// How much memory it may take: the bound of its control groups, or all there is.
+    pub memory_limit_bytes: Option<u64>,
+    /// Seconds that it computed, on all cores together.
+    pub cpu_seconds: Option<f64>,
+    /// How many cores it may use: the bound of its control groups, or all it may run on.
+    pub cpu_limit: Option<f64>,
+    /// Files and connections that it has open.
+    pub open_files: Option<u64>,
+    /// How many it may have open.
+    pub open_files_max: Option<u64>,
+    /// Its threads.
+    pub threads: Option<u64>,
+    /// Tasks that ran or waited to run on the machine, on average over 1, 5 and 15 minutes.
+    pub load: Option<[f64; 3]>,
+    /// The disks of its folders.
+    pub disks: Vec<DiskRoom>,
+}
+
+/// The room on a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiskRoom {
+    /// Whose disk it is: `data` is the service's folder, and a part of it that is on another disk has its own name.
+    pub folder: String,
+    /// Bytes that may still be written.
+    pub free_bytes: u64,
+    /// Bytes that it has.
+    pub total_bytes: u64,
 }

@@ -1,5 +1,7 @@
 //! Sessions: opening one, adding to it, sealing it, reading what it is.
 
+mod query;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::anchors::AnchorState;
 use super::removal::Hold;
 use crate::document::{Hash, SessionId, Time, UserId};
+
+pub use query::{PREFIX_MIN, SessionsQuery};
 
 /// What a session's bytes are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -46,6 +50,14 @@ impl SessionStatus {
             Self::Unterminated => "unterminated",
         }
     }
+
+    /// The state of this name; the error is a sentence for the caller.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let all = [Self::Active, Self::Sealed, Self::Anchored, Self::Unterminated];
+        all.into_iter().find(|status| status.as_str() == name).ok_or_else(|| {
+            format!("status is {name:?}; active, sealed, anchored and unterminated are allowed")
+        })
+    }
 }
 
 /// How boundaries between chunks are found.
@@ -67,6 +79,32 @@ pub struct Cutting {
     /// The size aimed at: by content a power of two from 65536 to 4194304.
     #[schema(minimum = 1024, maximum = 16777216)]
     pub avg_bytes: u32,
+}
+
+/// Where a session comes from, by its recorder's word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(examples(json!({"host": "web-1", "paths": ["/var/log"], "tags": ["nightly"]})))]
+pub struct SessionSource {
+    /// The host's name, up to 255 bytes; empty where nobody said.
+    pub host: String,
+    /// What was read there, up to 256 paths. A path is spelled as in a manifest: a backslash stands twice, and a byte
+    /// that is no part of a text as `\x` and two hex digits.
+    pub paths: Vec<String>,
+    /// What its recorder sorts sessions by: up to 64 texts of up to 256 bytes, each once.
+    pub tags: Vec<String>,
+}
+
+/// The size of a recorded terminal, when its recording began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Terminal {
+    /// Characters in a line.
+    #[schema(minimum = 1)]
+    pub columns: u16,
+    /// Lines.
+    #[schema(minimum = 1)]
+    pub rows: u16,
 }
 
 /// `POST /api/v1/sessions`. Everything has a default; the same request again is answered 200.
@@ -104,6 +142,12 @@ pub struct CreateSession {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Time>)]
     pub retain_until: Option<String>,
+    /// Where it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SessionSource>,
+    /// How large the recorded terminal is, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Terminal>,
 }
 
 /// A session, as creation and reading show it.
@@ -164,33 +208,12 @@ pub struct Session {
     pub retain_until: Option<String>,
     /// Anything else worth knowing.
     pub metadata: BTreeMap<String, String>,
-}
-
-/// Which sessions are wanted: `GET /api/v1/sessions`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct SessionsQuery {
-    /// In this state.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(inline)]
-    pub status: Option<SessionStatus>,
-    /// Of this user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
-    /// Started at this time or later.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Started before this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// At most so many (1..1000).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(minimum = 1, maximum = 1000)]
-    pub limit: Option<u32>,
-    /// From an earlier page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
+    /// Where it comes from, if its recorder said.
+    #[serde(default)]
+    pub source: Option<SessionSource>,
+    /// How large the recorded terminal was, if there was one.
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
 }
 
 /// How many seconds a clock can go back, at most: from the last moment that can be told to the first.
@@ -233,6 +256,19 @@ impl SessionQuery {
         }
     }
 }
+
+/// From where on to follow: `GET /api/v1/sessions/{session_id}/follow`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct FollowQuery {
+    /// The first byte that is wanted; the beginning, unless it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+}
+
+/// How long a session that is followed may be silent until the reply breaks off: its caller asks again.
+pub const FOLLOW_SILENCE_SECONDS: u64 = 600;
 
 /// Answers an append: everything up to `offset` is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lucid_api::v1::sessions::{Session, SessionStatus};
@@ -63,7 +63,8 @@ impl Append {
             (Box::new(file), is_plain)
         };
         let place = self.keep.open(home, "append", output, true)?;
-        let session = place.stream(self.keep.new_session(Layout::Raw, false))?;
+        let read: &[&Path] = if is_stdin { &[] } else { &[&self.path] };
+        let session = place.stream(self.keep.new_session(Layout::Raw, false, read)?)?;
         let id = session.session_id.parse()?;
         let kept = kept_bytes(&session);
         let is_open = matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated);

@@ -1,25 +1,29 @@
-//! `lucid archive PATH`: the main job, from files to an anchored session.
+//! `lucid archive PATH…`: the main job, from files to an anchored session.
+//!
+//! `take` says what is archived, `dry_run` only looks, `told` is what is said of it.
 
-use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt as _;
+mod dry_run;
+mod take;
+mod told;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
-use lucid_api::v1::anchors::TrustKeys;
 use lucid_core::bundle::Bundle;
 use lucid_core::check::{Trust, check};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::proofs::prove_session::WantedProof;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
-use serde::Serialize;
 
+use self::take::{Take, Taken};
+use self::told::{Archived, NotWanted, Rest};
 use super::keep::Keep;
-use super::{DONE, FAILED, Home, LEFT_OUT, UNCONFIRMED, is_anchored, why_not_anchored};
-use crate::folder::walk::{self, Loss};
-use crate::ingest::{IngestSource, LeftOut, ingest};
-use crate::output::Output;
+use super::{DONE, FAILED, Home, LEFT_OUT, is_anchored, now, why_not_anchored};
+use crate::folder::select::Excluded;
+use crate::folder::walk::{self, Sources};
+use crate::ingest::{IngestSource, ingest};
+use crate::output::{Output, OutputMode};
 use crate::place::remote::is_not_allowed;
 use crate::place::{Begun, ReadSessions};
 use crate::progress::ProgressLine;
@@ -28,10 +32,13 @@ use crate::text;
 /// Arguments of `lucid archive`.
 #[derive(Debug, clap::Args)]
 pub struct Archive {
-    /// A folder, a file, or `-` for standard input.
-    path: PathBuf,
+    #[command(flatten)]
+    take: Take,
     #[command(flatten)]
     keep: Keep,
+    /// Only say what would be kept, and how much of it would be new: nothing is written, and nothing is made.
+    #[arg(long, short = 'n', conflicts_with = "verify")]
+    dry_run: bool,
     /// Read everything back from the store and compare it with what was hashed.
     #[arg(long)]
     verify: bool,
@@ -40,77 +47,33 @@ pub struct Archive {
     strict: bool,
 }
 
-/// What was kept: the object that `--json` prints.
-#[derive(Debug, Serialize)]
-struct Archived {
-    session_id: String,
-    merkle_root: String,
-    manifest_hash: String,
-    block_index: Option<u64>,
-    block_hash: Option<String>,
-    trust_keys: TrustKeys,
-    chunk_count: u64,
-    bytes_in: u64,
-    bytes_new: u64,
-    bytes_stored: u64,
-    seconds: f64,
-    skipped: Vec<Skipped>,
-    changed: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_anchored: Option<String>,
-}
-
-/// Something that was not archived.
-#[derive(Debug, Serialize)]
-struct Skipped {
-    path: String,
-    why: String,
-    loss: Loss,
-}
-
-impl Skipped {
-    fn of(LeftOut { path, why, loss }: &LeftOut) -> Self {
-        Self { path: text::name(path), why: why.clone(), loss: *loss }
-    }
-
-    /// What people are told.
-    fn sentence(&self) -> String {
-        let Self { path, why, loss } = self;
-        match loss {
-            Loss::Part => format!("\"{path}\" is not kept whole: {why}"),
-            Loss::Own | Loss::SpecialFile | Loss::Whole => {
-                format!("\"{path}\" was left out: {why}")
-            }
-        }
-    }
-
-    /// Whether the archive is less than what was asked for.
-    fn is_failure(&self, strict: bool) -> bool {
-        match self.loss {
-            Loss::Own => false,
-            Loss::SpecialFile => strict,
-            Loss::Part | Loss::Whole => true,
-        }
-    }
-}
-
 impl Archive {
+    /// Whether it writes nothing.
+    pub fn only_reads(&self) -> bool {
+        self.dry_run
+    }
+
     /// Archives, seals, anchors, and proves that all three happened.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let started = std::time::Instant::now();
-        let is_stream = self.path.as_os_str() == "-";
-        if !is_stream {
-            std::fs::metadata(&self.path)
-                .with_context(|| format!("\"{}\" cannot be archived", self.path.display()))?;
-            walk::refuse_store(&self.path)?;
+        let taken = self.take.understand(now(), output)?;
+        if let Taken::Tree(sources, _) = &taken {
+            for path in sources.paths() {
+                walk::refuse_store(path)?;
+                if home.server.is_none() {
+                    refuse_own_folder(path, &home.data)?;
+                }
+            }
         }
-        if home.server.is_none() && !is_stream {
-            refuse_own_folder(&self.path, &home.data)?;
+        if self.dry_run {
+            return self.look(taken, home, output);
         }
-        let place = self.keep.open(home, "archive", output, is_stream)?;
-        place.may_anchor(self.keep.session.as_ref()).context("nothing was archived")?;
-        let layout = if is_stream { Layout::Raw } else { Layout::Tree };
-        let new = self.keep.new_session(layout, true);
+        let place = self.keep.open(home, "archive", output, taken.is_stream())?;
+        let layout = if matches!(taken, Taken::Stream) { Layout::Raw } else { Layout::Tree };
+        let origins = taken.origins();
+        let read: Vec<&Path> = origins.iter().map(PathBuf::as_path).collect();
+        let new = self.keep.new_session(layout, true, &read)?;
+        place.may_anchor(new.id.as_ref()).context("nothing was archived")?;
         let begun_at = new.started_at;
         let begun = place.begin(new)?;
         let (id, filling) = match &begun {
@@ -118,18 +81,11 @@ impl Archive {
             Begun::Sealed(id) => (id, place.compare(id)?),
         };
         let progress = ProgressLine::start(output, "archiving", None);
-        let source = if is_stream {
-            IngestSource::Raw(Box::new(std::io::stdin()))
-        } else {
-            foresee(&self.path, &progress, output);
-            let exclude = place.own_folder().and_then(|folder| walk::Identity::of(&folder).ok());
-            let options = walk::Options {
-                exclude: exclude.into_iter().collect(),
-                ..walk::Options::default()
-            };
-            IngestSource::Tree(self.path.clone(), options)
-        };
-        let taken = ingest(source, ChunkProfile::default(), filling.as_sink(), &progress);
+        let source = self.source(taken, place.own_folder(), &progress, output);
+        let mut listed = Listing::new(false, output);
+        let mut met = |path: &[u8], why| listed.note(path, why);
+        let profile = ChunkProfile::default();
+        let taken = ingest(source, profile, filling.as_sink(), &progress, &mut met);
         drop(progress);
         let intake = taken.with_context(|| match &begun {
             Begun::Empty(_) => format!(
@@ -141,14 +97,7 @@ impl Archive {
         let (bytes_new, bytes_stored) = filling.totals();
         drop(filling);
         // Regardless of how the anchoring ends, this was left out.
-        let changed: Vec<String> = intake.changed.iter().map(|path| text::name(path)).collect();
-        for path in &changed {
-            output.warn(&format!("\"{path}\" changed while it was read"));
-        }
-        let skipped: Vec<Skipped> = intake.left_out.iter().map(Skipped::of).collect();
-        for skipped in &skipped {
-            output.warn(&skipped.sentence());
-        }
+        let rest = Rest::tell(&intake, listed.paths, output);
         let request = SealRequest {
             expected_chunk_count: Some(intake.chunk_count),
             // A user on another machine may have taken the id meanwhile; a session sealed before is as it was.
@@ -193,19 +142,72 @@ impl Archive {
             bytes_new,
             bytes_stored,
             seconds: started.elapsed().as_secs_f64(),
-            skipped,
-            changed,
+            rest,
             not_anchored: (!is_anchored(&session)).then(|| why_not_anchored(&session)),
         };
         place.close()?;
         output.result(&kept, |kept| match output.mode().quiet {
             true => vec![kept.session_id.clone()],
-            false => summary(kept, intake.files, taken),
+            false => kept.summary(intake.files, taken),
         })?;
         match kept.block_index {
             None => Ok(FAILED),
-            Some(_) if kept.skipped.iter().any(|left| left.is_failure(self.strict)) => Ok(LEFT_OUT),
+            Some(_) if kept.rest.is_failure(self.strict) => Ok(LEFT_OUT),
             Some(_) => Ok(DONE),
+        }
+    }
+
+    /// What is taken in, and how. What belongs to the place itself is left out.
+    fn source(
+        &self,
+        taken: Taken,
+        own: Option<PathBuf>,
+        progress: &ProgressLine,
+        output: &Output,
+    ) -> IngestSource {
+        match taken {
+            Taken::Stream => IngestSource::Raw(Box::new(std::io::stdin())),
+            Taken::File(entry) => IngestSource::File(Box::new(std::io::stdin()), *entry),
+            Taken::Tree(sources, selection) => {
+                let exclude = own.and_then(|folder| walk::Identity::of(&folder).ok());
+                let options = walk::Options {
+                    exclude: exclude.into_iter().collect(),
+                    selection,
+                    ..walk::Options::default()
+                };
+                foresee(&sources, &options, progress, output);
+                IngestSource::Tree(sources, options)
+            }
+        }
+    }
+}
+
+/// Paths, as they are come upon: people hear of each if they want to, programs of those that are not wanted, and always
+/// of a run that only looks.
+struct Listing<'a> {
+    output: &'a Output,
+    paths: Option<Vec<NotWanted>>,
+}
+
+impl<'a> Listing<'a> {
+    fn new(only_looks: bool, output: &'a Output) -> Self {
+        let OutputMode { json, verbose, .. } = output.mode();
+        Self { output, paths: (json && (verbose || only_looks)).then(Vec::new) }
+    }
+
+    /// A path is taken, or there is a reason why it is not wanted.
+    fn note(&mut self, path: &[u8], why: Option<Excluded>) {
+        let Some(why) = why else {
+            // What is archived itself has no name in it.
+            if !path.is_empty() {
+                self.output.detail(&format!("took \"{}\"", text::name(path)));
+            }
+            return;
+        };
+        let path = NotWanted::new(path, why);
+        self.output.detail(&path.sentence());
+        if let Some(paths) = &mut self.paths {
+            paths.push(path);
         }
     }
 }
@@ -252,84 +254,17 @@ fn prove_it(place: &dyn ReadSessions, id: &SessionId, output: &Output) -> anyhow
 }
 
 /// Counts the bytes that are coming, for the bar's sake; only when there is one to be seen.
-fn foresee(path: &Path, progress: &ProgressLine, output: &Output) {
+fn foresee(sources: &Sources, options: &walk::Options, progress: &ProgressLine, output: &Output) {
     if !output.shows_progress() {
         return;
     }
-    let (path, progress) = (path.to_owned(), progress.clone());
+    let (sources, options, progress) = (sources.clone(), options.clone(), progress.clone());
     // It ends by itself, and nobody waits for it.
     let count = move || {
-        progress.set_total(bytes_below(path));
+        if let Ok(sizes) = walk::sizes(&sources, &options) {
+            progress.set_total(sizes.sum());
+        }
     };
     // Without a thread there is no total, and nothing else is missing.
     let _unforeseen = std::thread::Builder::new().name("lucid-foresee".into()).spawn(count);
-}
-
-/// Bytes of the files below a path. One that has several names is read once.
-fn bytes_below(path: PathBuf) -> u64 {
-    let mut total = 0;
-    let (mut waiting, mut met) = (vec![path], HashSet::new());
-    while let Some(path) = waiting.pop() {
-        let Ok(facts) = std::fs::symlink_metadata(&path) else { continue };
-        if facts.is_file() {
-            let is_new = facts.nlink() < 2 || met.insert((facts.dev(), facts.ino()));
-            total += if is_new { facts.len() } else { 0 };
-        } else if facts.is_dir()
-            && let Ok(entries) = std::fs::read_dir(&path)
-        {
-            waiting.extend(entries.flatten().map(|entry| entry.path()));
-        }
-    }
-    total
-}
-
-/// What people are told. How fast it went is told of what was `taken` in, without the wait for a block.
-fn summary(kept: &Archived, files: u64, taken: Duration) -> Vec<String> {
-    let mut lines = vec![
-        format!("session    {}", kept.session_id),
-        format!(
-            "kept       {} in {}, {}, in {} ({})",
-            text::size(kept.bytes_in),
-            text::many(files, "file"),
-            text::many(kept.chunk_count, "chunk"),
-            text::duration(taken),
-            text::rate(kept.bytes_in, taken),
-        ),
-        format!(
-            "new        {}, stored in {}",
-            text::size(kept.bytes_new),
-            text::size(kept.bytes_stored)
-        ),
-        format!("root       {}", kept.merkle_root),
-        format!("manifest   {}", kept.manifest_hash),
-    ];
-    match (kept.block_index, &kept.block_hash) {
-        (Some(index), Some(hash)) => lines.push(format!("anchored   block {index}, {hash}")),
-        _ => {
-            let why = kept.not_anchored.as_deref().unwrap_or(UNCONFIRMED);
-            lines.push(format!("anchored   not yet: {why}"));
-        }
-    }
-    if let Some(key) = &kept.trust_keys.block {
-        lines.push(format!("trust      block key {key}"));
-    }
-    if let Some(key) = &kept.trust_keys.recorder {
-        lines.push(format!("           recorder key {key}"));
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_with_several_names_is_foreseen_once() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("sub")).unwrap();
-        std::fs::write(folder.path().join("one"), [1; 700]).unwrap();
-        std::fs::hard_link(folder.path().join("one"), folder.path().join("sub/again")).unwrap();
-        std::fs::write(folder.path().join("sub/two"), [2; 50]).unwrap();
-        assert_eq!(bytes_below(folder.path().to_owned()), 750);
-    }
 }

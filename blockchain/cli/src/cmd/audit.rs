@@ -10,11 +10,11 @@ use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::audit::find_entries::WantedEntries;
 use serde::Serialize;
 
-use super::find::moment;
 use super::{DONE, FAILED, Home, finish, open, session_id};
 use crate::output::{Align, Output, table};
 use crate::place::Place;
 use crate::text;
+use crate::when::{moment, shown as local};
 
 /// Arguments of `lucid audit`.
 #[derive(Debug, clap::Args)]
@@ -139,7 +139,7 @@ fn list(place: &dyn Place, output: &Output) -> anyhow::Result<u8> {
     }
     let rows = sessions.into_iter().map(|session| {
         let AuditSession { session_id, started_at, status, bytes } = session;
-        let started = started_at.chars().take(19).collect();
+        let started = local(&started_at);
         vec![session_id, status.as_str().to_owned(), started, text::size(bytes)]
     });
     let columns = [
@@ -173,7 +173,7 @@ fn who(entry: &AuditEntry) -> &str {
 
 fn shown(entry: &AuditEntry) -> String {
     let mut words = vec![
-        entry.at.chars().take(19).collect(),
+        local(&entry.at),
         text::name(who(entry).as_bytes()),
         text::name(entry.from.as_bytes()),
         entry.kind.as_str().to_owned(),
@@ -207,7 +207,6 @@ impl Who {
             }
             return Ok(DONE);
         }
-        let seconds = |time: &str| time.chars().take(19).collect::<String>();
         let rows = known.iter().map(|((caller, from), did)| {
             vec![
                 text::name(caller.as_deref().unwrap_or("-").as_bytes()),
@@ -219,8 +218,8 @@ impl Who {
                 text::size(did.read_bytes),
                 text::count(did.changes),
                 text::count(did.refused),
-                seconds(&did.first),
-                seconds(&did.last),
+                local(&did.first),
+                local(&did.last),
             ]
         });
         let columns = [

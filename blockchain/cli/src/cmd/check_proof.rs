@@ -1,5 +1,6 @@
 //! `lucid check-proof BUNDLE [CONTENT]`: checks a proof offline, without any store.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,14 +9,18 @@ use anyhow::Context as _;
 use lucid_core::check::{CheckStep, CheckVerdict, StepOutcome, Trust, check};
 use lucid_core::limits::BUNDLE_BYTES_MAX;
 
+use super::prove::BUNDLE;
+use super::{DONE, FAILED};
 use crate::output::Output;
+use crate::restore::proof::trust;
 
 /// Arguments of `lucid check-proof`.
 #[derive(Debug, clap::Args)]
 pub struct CheckProof {
-    /// The bundle that `lucid prove` wrote.
+    /// The bundle that `lucid prove` wrote, or the folder of a group's bundles.
     bundle: PathBuf,
-    /// The bytes it is about: a restored file, or `-` for standard input.
+    /// The bytes it is about: a restored file, or `-` for standard input; of a group's bundles the folder into which
+    /// the group was restored.
     content: Option<PathBuf>,
     /// A key in base64 or a block's hash in hex that you trust, from a source you trust; may be given
     /// several times.
@@ -23,20 +28,30 @@ pub struct CheckProof {
     trust: Vec<Trust>,
 }
 
-fn trust(text: &str) -> Result<Trust, String> {
-    if let Ok(hash) = text.parse() {
-        return Ok(Trust::BlockHash(hash));
-    }
-    text.parse().map(Trust::Key).map_err(|_| {
-        format!("{text:?} is neither a public key in base64 nor a block hash of 64 hex digits")
-    })
-}
-
 impl CheckProof {
-    /// Says step by step what is proved, and at the end what is not.
+    /// Says step by step what is proved, and at the end what is not. Of several bundles the worst verdict counts.
     pub fn run(&self, output: &Output) -> anyhow::Result<u8> {
-        let bundle = read_bundle(&self.bundle)?;
-        let mut content: Option<Box<dyn Read>> = match &self.content {
+        if !self.bundle.is_dir() {
+            return self.check(&self.bundle, self.content.as_deref(), output);
+        }
+        let bundles = bundles(&self.bundle)?;
+        let mut worst = DONE;
+        for (name, bundle) in &bundles {
+            output.remark(&format!("{name}:"));
+            let content = self.content.as_ref().map(|content| content.join(name));
+            let code = self.check(bundle, content.as_deref(), output)?;
+            // What is refused is worse than what is not proved.
+            worst = match (worst, code) {
+                (FAILED, _) | (_, FAILED) => FAILED,
+                (worst, code) => worst.max(code),
+            };
+        }
+        Ok(worst)
+    }
+
+    fn check(&self, bundle: &Path, content: Option<&Path>, output: &Output) -> anyhow::Result<u8> {
+        let bundle = read_bundle(bundle)?;
+        let mut content: Option<Box<dyn Read>> = match content {
             None => None,
             Some(path) if path.as_os_str() == "-" => Some(Box::new(std::io::stdin())),
             Some(path) => {
@@ -66,15 +81,24 @@ impl CheckProof {
                 CheckVerdict::Proved => "everything is proved".into(),
                 CheckVerdict::Refused { reason } => format!("REFUSED: {reason}"),
                 CheckVerdict::OriginOrRecorderNotProved => {
-                    let unproved = |step: &CheckStep| step.outcome == StepOutcome::NotProved;
-                    let mut names = report.steps.iter().filter(|step| unproved(step));
-                    match names.all(|step| step.name == "time") {
-                        true => "consistent, but the time is NOT known".into(),
-                        false => {
-                            "consistent, but origin or recorder are NOT proved: give what you \
-                                  trust with --trust"
-                                .into()
+                    let unproved = |step: &&CheckStep| step.outcome == StepOutcome::NotProved;
+                    let steps = report.steps.iter().filter(unproved);
+                    let names: Vec<_> = steps.map(|step| step.name).collect();
+                    match names.as_slice() {
+                        ["time"] => "consistent, but the time is NOT known".into(),
+                        names if names.contains(&"elsewhere") => {
+                            let more = match names.contains(&"recorder") {
+                                true => "; nor is the recorder: give what you trust with --trust",
+                                false => "",
+                            };
+                            format!(
+                                "consistent, but that it is anchored, and since when, is the word of an engine: \
+                                 NOT proved{more}"
+                            )
                         }
+                        _ => "consistent, but origin or recorder are NOT proved: give what you trust with \
+                              --trust"
+                            .into(),
                     }
                 }
             });
@@ -82,6 +106,25 @@ impl CheckProof {
         })?;
         Ok(report.verdict.exit_code())
     }
+}
+
+/// The bundles of a folder by what they are of.
+fn bundles(folder: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let context = || format!("\"{}\" cannot be listed", folder.display());
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(name) = name.strip_suffix(BUNDLE) {
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    anyhow::ensure!(
+        !found.is_empty(),
+        "\"{}\" has no bundle: those of a group are called ID{BUNDLE}",
+        folder.display()
+    );
+    Ok(found)
 }
 
 fn read_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {

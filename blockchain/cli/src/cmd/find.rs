@@ -12,6 +12,7 @@ use super::keep::key_value;
 use super::{DONE, FAILED, Home, finish, fits, open};
 use crate::output::Output;
 use crate::text;
+use crate::when::{moment, shown as local};
 
 /// Arguments of `lucid find`.
 #[derive(Debug, clap::Args)]
@@ -49,12 +50,12 @@ impl Find {
                 user: self.user.clone(),
                 from: self.from,
                 to: self.to.map(|end| Timestamp::from_micros(end.as_micros().saturating_sub(1))),
+                metadata: self.metadata.iter().cloned().collect(),
                 ..SessionFilter::default()
             },
-            metadata: self.metadata.iter().cloned().collect(),
         };
         fits(
-            wanted.metadata.len() == self.metadata.len(),
+            wanted.sessions.metadata.len() == self.metadata.len(),
             "--meta names one key twice: leave one out",
         )?;
         let place = open(home, "find", output)?;
@@ -85,19 +86,18 @@ fn shown(file: &FoundFile) -> String {
         FileKind::Hardlink => 'h',
         _ => '-',
     };
-    let seconds = |time: &str| time.chars().take(19).collect::<String>();
     let exact = lucid_api::v1::files::name_bytes(&entry.path, entry.path_base64.as_deref());
     format!(
         "{session_id} {} {kind}{:04o} {:>12} {} {}",
-        seconds(started_at),
+        local(started_at),
         entry.mode,
         entry.length,
-        seconds(&entry.modified_at),
+        local(&entry.modified_at),
         text::name(&exact.unwrap_or_else(|| entry.path.clone().into_bytes()))
     )
 }
 
-fn stage(text: &str) -> Result<SessionStage, String> {
+pub fn stage(text: &str) -> Result<SessionStage, String> {
     let all = [
         (SessionStatus::Active, SessionStage::Active),
         (SessionStatus::Sealed, SessionStage::Sealed),
@@ -107,10 +107,4 @@ fn stage(text: &str) -> Result<SessionStage, String> {
     let found = all.into_iter().find(|(status, _)| status.as_str() == text);
     let names = all.map(|(status, _)| status.as_str()).join(", ");
     found.map(|(_, stage)| stage).ok_or_else(|| format!("the states are {names}"))
-}
-
-/// Reads a moment, or a day, which means its beginning.
-pub fn moment(text: &str) -> Result<Timestamp, String> {
-    let day = (text.len() == 10).then(|| format!("{text}T00:00:00Z"));
-    Timestamp::parse(day.as_deref().unwrap_or(text)).map_err(|fault| fault.to_string())
 }

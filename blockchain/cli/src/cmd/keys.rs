@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use lucid_core::sign::SigningKey;
-use lucid_store::files::folder::Passphrase;
-use lucid_store::files::folder::keys::{KeyPlace, Keys as FolderKeys, NewRoot};
+use lucid_store::files::folder::keys::{ExportVerdict, KeyPlace, Keys as FolderKeys, NewRoot};
+use lucid_store::files::folder::{Passphrase, store_around};
 use serde::Serialize;
 
-use super::{DONE, Home, now};
+use super::{DONE, FAILED, Home, now};
 use crate::output::Output;
 use crate::place::local::{chain_folder, chain_options, data_folder, options};
 use crate::place::reading;
@@ -65,6 +65,14 @@ enum Verb {
         /// The file that export wrote.
         file: PathBuf,
     },
+    /// Say whether an export opens this store, and remember that it does.
+    VerifyExport {
+        /// The file that export wrote, or one with the passphrase where there is one.
+        file: PathBuf,
+        /// Only of this folder; without it, one that opens either is good.
+        #[arg(long, value_enum)]
+        of: Option<Of>,
+    },
     /// Wrap the data keys under another root key: a new one in the folder, or as is said.
     Rewrap {
         /// The key in this file, which is made if it is not there; needed at every start from then on.
@@ -97,6 +105,17 @@ struct Public {
     public_key: String,
 }
 
+/// What an export is to a folder.
+#[derive(Serialize)]
+struct Verified {
+    folder: &'static str,
+    opens: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Done {
     folder: &'static str,
@@ -107,6 +126,15 @@ struct Done {
 struct Folder {
     name: &'static str,
     keys: FolderKeys,
+}
+
+impl Of {
+    /// That folder, of those that there are.
+    fn among(self, folders: &[Folder]) -> anyhow::Result<&Folder> {
+        let name = if self == Self::DataChain { "data-chain" } else { "block-manager" };
+        let folder = folders.iter().find(|folder| folder.name == name);
+        folder.ok_or_else(|| anyhow::anyhow!("there is no {name} folder"))
+    }
 }
 
 fn folders(home: &Home, output: &Output) -> anyhow::Result<Vec<Folder>> {
@@ -142,7 +170,12 @@ impl Keys {
 
     /// Whether the key is in a file that the verb names, so that none opens the folder.
     pub fn brings_its_key(&self) -> bool {
-        matches!(self.verb, Verb::Import { .. })
+        matches!(self.verb, Verb::Import { .. } | Verb::VerifyExport { .. })
+    }
+
+    /// Whether it gives a verdict.
+    pub fn gives_verdict(&self) -> bool {
+        matches!(self.verb, Verb::VerifyExport { .. })
     }
 
     /// Whether a passphrase that is given may be the one to be.
@@ -187,9 +220,7 @@ impl Keys {
                 }
             }
             Verb::Export { file, of } => {
-                let name = if *of == Of::DataChain { "data-chain" } else { "block-manager" };
-                let folder = folders.iter().find(|folder| folder.name == name);
-                let folder = folder.ok_or_else(|| anyhow::anyhow!("there is no {name} folder"))?;
+                let folder = of.among(&folders)?;
                 let id = folder.keys.export(file)?;
                 done(folder, format!("root key {id} is in \"{}\"", file.display()))?;
                 if *of == Of::DataChain && keyed().count() > 1 {
@@ -209,6 +240,9 @@ impl Keys {
                     "\"{}\" holds another root key than this store was made under",
                     file.display()
                 );
+            }
+            Verb::VerifyExport { file, of } => {
+                return verify(home, file, *of, &folders, output);
             }
             Verb::Rewrap { new_key_file, passphrase, new_passphrase_file } => {
                 let to = match (new_key_file, passphrase) {
@@ -231,6 +265,57 @@ impl Keys {
         }
         Ok(DONE)
     }
+}
+
+/// Says of each folder whether an export opens it. Each may have a root key of its own, and so an export of its own:
+/// one that opens none of them is wrong.
+fn verify(
+    home: &Home,
+    file: &Path,
+    of: Option<Of>,
+    folders: &[Folder],
+    output: &Output,
+) -> anyhow::Result<u8> {
+    if let Some(store) = store_around(file) {
+        anyhow::bail!(
+            "\"{}\" is in the store {}, and is lost together with it: name an export that is kept elsewhere",
+            file.display(),
+            store.display()
+        );
+    }
+    let in_use = [home.key_file.as_ref(), home.passphrase_file.as_ref()];
+    let is_itself = |used: &&PathBuf| used.canonicalize().ok() == file.canonicalize().ok();
+    if file.exists() && in_use.into_iter().flatten().any(|used| is_itself(&used)) {
+        anyhow::bail!(
+            "\"{}\" is the very file that the store is opened with: name a copy that is kept elsewhere",
+            file.display()
+        );
+    }
+    let asked: Vec<&Folder> = match of {
+        Some(of) => vec![of.among(folders)?],
+        None => folders.iter().filter(|folder| folder.keys.is_keyed()).collect(),
+    };
+    let mut is_good = false;
+    for folder in asked {
+        let verdict = folder.keys.verify_export(file)?;
+        let (root_key, why) = match verdict {
+            ExportVerdict::Opens(root) => (Some(root), None),
+            ExportVerdict::Wrong(why) => (None, Some(why)),
+        };
+        is_good |= root_key.is_some();
+        let verified = Verified { folder: folder.name, opens: root_key.is_some(), root_key, why };
+        output.item(&verified, |verified| match (&verified.root_key, &verified.why) {
+            (Some(root), _) => {
+                format!("{:<14} is opened by it: root key {root}", verified.folder)
+            }
+            (None, why) => format!(
+                "{:<14} is NOT opened by it: {}",
+                verified.folder,
+                why.as_deref().unwrap_or_default()
+            ),
+        })?;
+    }
+    Ok(if is_good { DONE } else { FAILED })
 }
 
 /// One key a line: for programs to read, so nothing that others wrote stands among them.

@@ -14,10 +14,10 @@ use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_data_chain::ops::sessions::export_session::Exported;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_store::codec::Packer;
-use lucid_store::files::folder::is_store;
+use lucid_store::files::folder::{Noted, is_store};
 use serde::Serialize;
 
-use super::{DONE, FAILED, Home, clock, say_loss};
+use super::{DONE, FAILED, Home, clock, note, say_loss};
 use crate::output::Output;
 use crate::place::mirror::Mirrored;
 use crate::place::reading;
@@ -75,6 +75,7 @@ impl Mirror {
             Some(url) => Box::new(remote::Remote::connect(url, client_options(home, url)?)?),
             None => Box::new(local::Local::open(home, "mirror", &clock())?),
         };
+        home.check_store(from.as_ref())?;
         reading::say(output, from.only_read());
         let to: Box<dyn Mirrored> = match (&self.to_server, &self.destination) {
             (Some(url), _) => {
@@ -83,8 +84,14 @@ impl Mirror {
             }
             (None, folder) => {
                 let data = folder.clone().unwrap_or_default();
-                let there =
-                    Home { data, server: None, key_file: None, reading: None, ..home.clone() };
+                let there = Home {
+                    data,
+                    server: None,
+                    key_file: None,
+                    expected: None,
+                    reading: None,
+                    ..home.clone()
+                };
                 Box::new(local::Local::create(&there, "mirror", &clock(), true)?)
             }
         };
@@ -103,10 +110,13 @@ impl Mirror {
         for session in &sessions {
             done.sessions += 1;
             let copied = mirror_session(from.as_ref(), to.as_ref(), session, &progress, &mut done);
-            if let Err(error) = copied {
-                let sentence = format!("session {}: {error:#}", session.session_id);
-                output.warn(&sentence);
-                done.failed.push(sentence);
+            match copied {
+                Ok(what) => output.detail(&format!("session {} {what}", session.session_id)),
+                Err(error) => {
+                    let sentence = format!("session {}: {error:#}", session.session_id);
+                    output.warn(&sentence);
+                    done.failed.push(sentence);
+                }
             }
         }
         drop(progress);
@@ -120,7 +130,7 @@ impl Mirror {
             }
         }
         if self.prune
-            && let Err(error) = prune(from.as_ref(), to.as_ref(), &mut done)
+            && let Err(error) = prune(from.as_ref(), to.as_ref(), &mut done, output)
         {
             done.failed
                 .push(format!("what was removed in the first store is not known: {error:#}"));
@@ -128,6 +138,8 @@ impl Mirror {
         done.failed.iter().skip(before).for_each(|sentence| output.warn(sentence));
         // What is not all there was is no whole mirror, and makes none.
         let is_lossy = from.loss().is_some() || to.loss().is_some();
+        let is_whole = done.failed.is_empty() && !is_lossy;
+        note(from.as_ref(), Noted::Mirrored, is_whole, &self.shown_destination(), output);
         from.close()?;
         to.close()?;
         done.seconds = started.elapsed().as_secs_f64();
@@ -153,7 +165,16 @@ impl Mirror {
                 },
             )
         })?;
-        Ok(if done.failed.is_empty() && !is_lossy { DONE } else { FAILED })
+        Ok(if is_whole { DONE } else { FAILED })
+    }
+
+    /// The second store, for people.
+    fn shown_destination(&self) -> String {
+        match (&self.to_server, &self.destination) {
+            (Some(url), _) => url.to_string(),
+            (None, Some(folder)) => folder.display().to_string(),
+            (None, None) => String::new(),
+        }
     }
 }
 
@@ -168,7 +189,7 @@ fn refuse_destination(home: &Home, folder: &Path) -> anyhow::Result<()> {
         !is_first,
         "\"{shown}\" is the first store itself: name another folder for the second one"
     );
-    let there = Home { data: folder.to_owned(), ..home.clone() };
+    let there = Home { data: folder.to_owned(), expected: None, ..home.clone() };
     if is_store(&local::data_folder(&there))? {
         return Ok(());
     }
@@ -190,16 +211,17 @@ fn refuse_destination(home: &Home, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Copies a session if it is not there; says what became of it.
 fn mirror_session(
     from: &dyn Mirrored,
     to: &dyn Mirrored,
     session: &Session,
     progress: &ProgressLine,
     done: &mut Mirrorings,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<&'static str> {
     if matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated) {
         done.open += 1;
-        return Ok(());
+        return Ok("is not sealed yet");
     }
     let id: SessionId = session.session_id.parse()?;
     if let Some(there) = to.find(&id)? {
@@ -208,7 +230,7 @@ fn mirror_session(
         if is_whole {
             done.known += 1;
             progress.add(session.total_bytes);
-            return Ok(());
+            return Ok("was there already");
         }
     } else if to.tombstone(&id).is_ok_and(|tombstone| tombstone.is_some()) {
         anyhow::bail!("it was removed in the second store, and a removed id is never used again");
@@ -224,7 +246,7 @@ fn mirror_session(
         "the second store has it with another root"
     );
     done.copied += 1;
-    Ok(())
+    Ok("was copied")
 }
 
 /// Sends what is missing of the chunks from `start` on, and makes them the session's.
@@ -341,7 +363,12 @@ fn heal_session(
 
 /// Removes what was removed in the first store, and nothing else: a session that only has the id of one
 /// that was is the second store's own. What must not be removed stays, and does not keep the rest.
-fn prune(from: &dyn Mirrored, to: &dyn Mirrored, done: &mut Mirrorings) -> anyhow::Result<()> {
+fn prune(
+    from: &dyn Mirrored,
+    to: &dyn Mirrored,
+    done: &mut Mirrorings,
+    output: &Output,
+) -> anyhow::Result<()> {
     let mut gone: Vec<(SessionId, SessionRoot, String)> = Vec::new();
     from.tombstones(&mut |tombstone| {
         gone.push((tombstone.session_id.parse()?, tombstone.merkle_root, tombstone.reason));
@@ -349,7 +376,11 @@ fn prune(from: &dyn Mirrored, to: &dyn Mirrored, done: &mut Mirrorings) -> anyho
     })?;
     for (id, root, reason) in gone {
         match remove_same(to, &id, root, &reason) {
-            Ok(removed) => done.removed += u64::from(removed),
+            Ok(true) => {
+                done.removed += 1;
+                output.detail(&format!("session {id} was removed there"));
+            }
+            Ok(false) => {}
             Err(error) => {
                 done.failed.push(format!("session {id} was not removed there: {error:#}"))
             }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use lucid_api::address::Address;
@@ -13,12 +14,12 @@ use lucid_core::sign::{Producers, PublicKey};
 use lucid_data_chain::chain::Chain;
 use lucid_data_chain::chain::http::HttpChain;
 use lucid_data_chain::document::{DocumentKind, Facets, Source};
+use lucid_data_chain::integrations::RemoteManager;
 use lucid_data_chain::ops::documents::export_documents::{ExportForm, ExportRows};
 use lucid_data_chain::ops::documents::filter::Filter;
 use lucid_data_chain::ops::documents::get_document::FoundDocument;
 use lucid_data_chain::ops::documents::sync_documents::ChainPins;
 use lucid_data_chain::ops::documents::verify_documents::CheckedChain;
-use lucid_http::serve::Shutdown;
 
 use super::keep::key_value;
 use super::{DONE, FAILED, Home, finish, fits, now, open};
@@ -27,6 +28,7 @@ use crate::place::AskedDocuments;
 use crate::progress::ProgressLine;
 use crate::showing::client_options;
 use crate::text;
+use crate::when;
 
 /// Arguments of `lucid query`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +37,7 @@ pub struct Query {
     #[arg(value_enum)]
     kind: About,
     /// What has to be so, all of it. Of blocks: index_from, index_to, hash; of transactions: type, session_id; of
-    /// sessions: status, user_id, active_at, metadata.NAME; of all: timestamp_from, timestamp_to.
+    /// sessions: status, user_id, active_at, host, tag, path, metadata.NAME; of all: timestamp_from, timestamp_to.
     #[arg(value_name = "NAME=VALUE", value_parser = key_value)]
     filter: Vec<(String, String)>,
     /// Print so many at most.
@@ -89,7 +91,10 @@ impl Query {
         )?;
         let (mut filter, mut said) = (Filter::default(), BTreeSet::new());
         for (name, value) in &self.filter {
-            fits(said.insert(name), &format!("{name} is said twice: leave one out"))?;
+            fits(
+                said.insert(name) || Filter::takes_several(kind, name),
+                &format!("{name} is said twice: leave one out"),
+            )?;
             filter.set_parameter(kind, name, value)?;
         }
         let asked = AskedDocuments {
@@ -176,7 +181,7 @@ fn outcome(check: &CheckedChain<'_>, sound: u64) -> String {
 fn manager(home: &Home, url: &Address) -> anyhow::Result<HttpChain> {
     let client = BlockManagerClient::new(url.expose(), client_options(home, url)?);
     let client = client.with_context(|| format!("{url:?} names no block-manager"))?;
-    Ok(HttpChain::over(client, format!("{url:?}"), Shutdown::new()))
+    Ok(HttpChain::new(Arc::new(RemoteManager::over(client, url.clone()))))
 }
 
 /// Documents on their way to standard output.
@@ -244,8 +249,11 @@ fn show(rows: &mut ExportRows, output: &Output) -> anyhow::Result<()> {
 
 /// A document in a line.
 fn line(found: &FoundDocument) -> String {
-    let at: String = found.at.to_string().chars().take(19).collect();
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let at = when::shown(&found.at.to_string());
+    // A server spells out that there is none.
+    let or_dash = |text: &Option<String>| {
+        text.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+    };
     let block = found.block_index.map_or_else(|| "-".to_owned(), |index| format!("block {index}"));
     let line = match &found.facets {
         Facets::Block { index, hash, transactions, .. } => {

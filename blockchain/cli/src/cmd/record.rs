@@ -2,24 +2,28 @@
 //!
 //! A pipe's end does not tell whether its writer was done or died; the process that ran the program
 //! knows. The program has our standard input, and its output goes on to ours. [`tap`] reads it, [`child`]
-//! runs the program and sees it end; here what comes is kept, and sealed with how it ended.
+//! runs the program and sees it end; here what comes is kept, and sealed with how it ended. Where our standard input
+//! and output are a terminal, the program is given one of its own ([`terminal`]), and what is kept is an asciicast.
 //!
 //! Invariant: nothing that goes wrong with the recording ends the program or its output. It is said, and
 //! the exit code is ours then, regardless of the program's own.
 
 mod child;
 mod tap;
+mod terminal;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use lucid_api::v1::sessions::{Session, SessionStatus};
-use lucid_core::manifest::{End, ExitStatus};
+use lucid_core::manifest::{self, End, ExitStatus};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
+use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_store::clock::ClockDrift;
 
@@ -30,8 +34,10 @@ use crate::ending::{NO_PROGRAM, NOT_EXECUTABLE, NOT_RECORDED};
 use crate::output::Output;
 use crate::place::Place;
 use crate::text;
-use child::{Child, Missing};
+use child::{Child, Given, Missing};
 use tap::{PIECES_MAX, Told};
+use terminal::Terminal;
+pub use terminal::become_program;
 
 /// A program that ended by a signal has this and the signal's number for an exit code.
 const BY_SIGNAL: u32 = 128;
@@ -41,6 +47,12 @@ const BY_SIGNAL: u32 = 128;
 pub struct Record {
     #[command(flatten)]
     keep: Keep,
+    /// Keep the keys that are pressed, too: passwords among them.
+    #[arg(long, conflicts_with = "plain")]
+    input: bool,
+    /// Keep the bytes that the program writes and nothing else, though there is a terminal: the program has pipes then.
+    #[arg(long)]
+    plain: bool,
     /// The program to run, and its arguments.
     #[arg(required = true, last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -60,7 +72,8 @@ impl Record {
                 Missing::NotExecutable(_) => NOT_EXECUTABLE,
             });
         }
-        let begun = self.begin(home, output);
+        let size = terminal::size().filter(|_| !self.plain);
+        let begun = self.begin(home, size, output);
         let (place, id) = match begun {
             Ok(begun) => begun,
             Err(error) => {
@@ -69,9 +82,15 @@ impl Record {
             }
         };
         let (tell, told) = sync_channel(PIECES_MAX);
-        let child = match Child::run(program, arguments, &id, tell, output) {
+        let given = size.map(Terminal::open).transpose().context("no terminal can be made");
+        let run = given.and_then(|terminal| {
+            let given = terminal.map(|terminal| Given { terminal, keeps_keys: self.input });
+            Child::run((program, arguments), given, &id, tell, output)
+        });
+        let child = match run {
             Ok(child) => child,
             Err(error) => {
+                terminal::give_back();
                 output.error(error.as_ref());
                 return Ok(NOT_EXECUTABLE);
             }
@@ -111,10 +130,19 @@ impl Record {
     }
 
     /// Opens the store, and begins the session: of one run, so it must be new.
-    fn begin(&self, home: &Home, output: &Output) -> anyhow::Result<(Box<dyn Place>, SessionId)> {
+    fn begin(
+        &self,
+        home: &Home,
+        terminal: Option<manifest::Terminal>,
+        output: &Output,
+    ) -> anyhow::Result<(Box<dyn Place>, SessionId)> {
         let place = self.keep.open(home, "record", output, true)?;
-        place.may_anchor(self.keep.session.as_ref()).context("nothing was run")?;
-        let session = place.stream(self.keep.new_session(Layout::Raw, false))?;
+        // Where it is run says what it is of, as the paths of an archive do. A folder that is gone says nothing.
+        let folder = std::env::current_dir().ok();
+        let paths: Vec<&Path> = folder.as_deref().into_iter().collect();
+        let new = self.keep.new_session(Layout::Raw, false, &paths)?;
+        place.may_anchor(new.id.as_ref()).context("nothing was run")?;
+        let session = place.stream(NewSession { terminal, ..new })?;
         let id: SessionId = session.session_id.parse()?;
         let is_open = matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated);
         anyhow::ensure!(is_open, "session {id} is sealed: name another --session");
@@ -129,11 +157,15 @@ impl Record {
 }
 
 fn exit_code(status: ExitStatus) -> u8 {
-    let code = match status {
+    u8::try_from(shell_code(status)).unwrap_or(u8::MAX)
+}
+
+/// How a program ended, as a shell tells it.
+fn shell_code(status: ExitStatus) -> u32 {
+    match status {
         ExitStatus::Code(code) => code,
         ExitStatus::Signal(signal) => BY_SIGNAL + signal,
-    };
-    u8::try_from(code).unwrap_or(u8::MAX)
+    }
 }
 
 /// A session that takes what a program writes.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{DONE, Home, finish, open};
 use crate::output::{Align, Output, table};
+use crate::when;
 
 /// Arguments of `lucid retention`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ impl Retention {
                 output.item(&going, |_| "")?;
                 return Ok(());
             }
-            let time = |text: Option<String>| text.unwrap_or_default().chars().take(19).collect();
+            let time = |text: Option<String>| text.as_deref().map(when::shown).unwrap_or_default();
             rows.push(vec![
                 going.session_id,
                 time(going.anchored_at),

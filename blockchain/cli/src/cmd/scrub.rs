@@ -4,6 +4,7 @@ use super::{DONE, FAILED, Home, finish, open};
 use crate::output::Output;
 use crate::progress::ProgressLine;
 use crate::text;
+use crate::when;
 
 /// Arguments of `lucid scrub`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ impl Scrub {
                 (Some(at), complete) => format!(
                     "round {} of {}: {}, {}{}",
                     scrub.round,
-                    at.chars().take(19).collect::<String>(),
+                    when::shown(at),
                     text::many(scrub.records, "record"),
                     text::size(scrub.bytes),
                     if complete { "" } else { ", not at its end" },

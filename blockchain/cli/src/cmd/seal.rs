@@ -1,21 +1,21 @@
 //! `lucid seal SESSION`: ends a session that was left open.
 
 use lucid_core::manifest::End;
-use lucid_core::session::SessionId;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 
-use super::{Home, anchored, clock, session_id};
+use super::{Home, anchored, clock};
 use crate::output::Output;
 use crate::place::{Place, local, remote};
 use crate::progress::ProgressLine;
 use crate::showing::client_options;
+use crate::which::{self, Wanted, to_change};
 
 /// Arguments of `lucid seal`.
 #[derive(Debug, clap::Args)]
 pub struct Seal {
-    /// The session.
-    #[arg(value_parser = session_id)]
-    session: SessionId,
+    /// The session: its id, or a beginning of it that no other has (4 characters at least); `=ID` is that id alone.
+    #[arg(value_parser = to_change)]
+    session: Wanted,
     /// Say for good that its recorder is gone and never ended it: more may have been recorded.
     #[arg(long)]
     unterminated: bool,
@@ -28,11 +28,13 @@ impl Seal {
             Some(url) => Box::new(remote::Remote::connect(url, client_options(home, url)?)?),
             None => Box::new(local::Local::open(home, "seal", &clock())?),
         };
+        home.check_store(place.as_ref())?;
         let end = if self.unterminated { End::Unterminated } else { End::Eof };
         let request = SealRequest { end, ..SealRequest::default() };
-        place.seal(&self.session, &request)?;
+        let id = which::one(place.as_ref(), &self.session)?;
+        place.seal(&id, &request)?;
         let waiting = ProgressLine::waiting(output, "waiting for its block");
-        let session = place.anchor(&self.session)?;
+        let session = place.anchor(&id)?;
         drop(waiting);
         let code = anchored(place.as_ref(), &session, output);
         place.close()?;

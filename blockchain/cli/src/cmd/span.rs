@@ -11,12 +11,13 @@ use lucid_data_chain::source::SessionSource;
 
 use crate::output::Output;
 use crate::place::ReadSessions;
+use crate::when::{self, TimeOfDay};
 
 /// `--from` and `--to`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Between {
-    /// Only what was recorded at this time or later: 14:03, 14:03:30 (UTC, on the day when the
-    /// recording began), or 2026-03-01T14:03:00Z.
+    /// Only what was recorded at this time or later: 14:03, 14:03:30 (in this machine's
+    /// zone, on the day when the recording began), or 2026-03-01T14:03:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     from: Option<Moment>,
     /// Only what was recorded before this time; a time of day that is not after `--from` is of the
@@ -45,21 +46,17 @@ fn bytes_of(
 /// A time as it was given.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// Seconds and their fraction since midnight, in microseconds.
-    OfDay(i64),
+    OfDay(TimeOfDay),
     Full(Timestamp),
 }
 
-const DAY: i64 = 86_400_000_000;
-
 fn moment(text: &str) -> Result<Moment, String> {
-    // A time of day is read as one of a day that is known.
-    let epoch = |tail: &str| Timestamp::parse(&format!("1970-01-01T{text}{tail}")).ok();
-    let is_short = text.len() <= 15 && !text.contains(['-', '+', 'T', 'Z']) && text.contains(':');
-    match is_short.then(|| epoch("").or_else(|| epoch(":00"))) {
-        Some(Some(time)) => Ok(Moment::OfDay(time.as_micros())),
-        Some(None) => Err(format!("{text:?} is no time of day: write it like 14:03 or 14:03:30")),
-        None => Timestamp::parse(text).map(Moment::Full).map_err(|fault| fault.to_string()),
+    match TimeOfDay::parse(text) {
+        Some(time) => Ok(Moment::OfDay(time)),
+        None if text.contains(':') && text.len() <= 8 => {
+            Err(format!("{text:?} is no time of day: write it like 14:03 or 14:03:30"))
+        }
+        None => when::moment(text).map(Moment::Full),
     }
 }
 
@@ -96,7 +93,8 @@ impl Between {
             let at = |text: &str| Timestamp::parse(text).map(|time| time.as_micros());
             let is_beyond = at(&began).is_ok_and(|began| span.to <= began)
                 || at(&ended).is_ok_and(|ended| span.from > ended);
-            let goes = format!("session {id} goes from {began} to {ended}");
+            let (from, to) = (when::shown(&began), when::shown(&ended));
+            let goes = format!("session {id} goes from {from} to {to}");
             anyhow::ensure!(
                 !is_beyond,
                 "nothing was recorded then, since {goes}: give --from and --to in between"
@@ -107,19 +105,16 @@ impl Between {
     }
 
     fn of(&self, started: Timestamp) -> anyhow::Result<Span> {
-        let midnight = started.as_micros().div_euclid(DAY) * DAY;
-        let micros = |moment: Moment| match moment {
-            Moment::OfDay(micros) => midnight + micros,
-            Moment::Full(time) => time.as_micros(),
+        let at = |moment: Moment, after: Option<Timestamp>| match moment {
+            Moment::OfDay(time) => time
+                .on_day_of(started, after)
+                .with_context(|| format!("no calendar has the day when it began, {started}")),
+            Moment::Full(time) => Ok(time),
         };
-        let from = self.from.map_or(i64::MIN, micros);
-        let to = match self.to {
-            Some(Moment::OfDay(_)) => {
-                let to = self.to.map_or(i64::MAX, micros);
-                if to <= from { to + DAY } else { to }
-            }
-            other => other.map_or(i64::MAX, micros),
-        };
+        let begins = self.from.map(|from| at(from, None)).transpose()?;
+        let ends = self.to.map(|to| at(to, begins)).transpose()?;
+        let from = begins.map_or(i64::MIN, Timestamp::as_micros);
+        let to = ends.map_or(i64::MAX, Timestamp::as_micros);
         anyhow::ensure!(from < to, "--to is not after --from: a span of time ends after it begins");
         Ok(Span { from, to })
     }

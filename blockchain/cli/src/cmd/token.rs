@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{DONE, Home, fits, now};
 use crate::output::{Align, Output, table};
+use crate::when;
 
 /// Arguments of `lucid token`.
 #[derive(Debug, clap::Args)]
@@ -135,7 +136,7 @@ impl Create {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -189,9 +190,9 @@ fn show(list: &Path, output: &Output) -> anyhow::Result<u8> {
             ("EXPIRES", Align::Left),
         ];
         let rows = shown.iter().map(|token| {
-            let expires = match (&token.expires, token.expired) {
+            let expires = match (token.expires.as_deref().map(when::shown), token.expired) {
                 (Some(expires), true) => format!("{expires} (expired)"),
-                (expires, _) => expires.clone().unwrap_or_default(),
+                (expires, _) => expires.unwrap_or_default(),
             };
             let narrowed = token.narrowed_to.clone().unwrap_or_default();
             vec![token.id.clone(), token.role.clone(), narrowed, expires]
@@ -216,7 +217,7 @@ fn revoke(list: &Path, id: &TokenName, output: &Output) -> anyhow::Result<u8> {
 }
 
 /// Changes a list. One that cannot be read is left as it is.
-fn change(
+pub(super) fn change(
     list: &Path,
     change: impl FnOnce(String, TokenList) -> anyhow::Result<Option<String>>,
 ) -> anyhow::Result<()> {

@@ -7,15 +7,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lucid_store::clock::Clock;
 
-use super::keep::key_value;
+use super::keep::{key_value, source};
 use super::{DONE, FAILED, Home, clock};
+use crate::ending::WrongUse;
 use crate::folder::walk;
+use crate::naming::Naming;
 use crate::output::Output;
 use crate::place::{Place, StorageOptions, local, remote};
 use crate::showing::client_options;
 use crate::text;
 use crate::watch::spool::Spool;
-use crate::watch::{RemarkSubject, WatchEvent, WatchPlan, Watcher};
+use crate::watch::{GroupBy, RemarkSubject, WatchEvent, WatchPlan, Watcher};
 
 /// Arguments of `lucid watch`.
 #[derive(Debug, clap::Args)]
@@ -23,20 +25,45 @@ pub struct Watch {
     /// The folder in which recordings appear and grow. Hidden files are left out.
     folder: PathBuf,
     /// What session ids begin with; the file's name follows.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "naming"
+    )]
     session_prefix: String,
+    /// A template of session ids, like `{host}-{folder}-{stem}`: {path}, {folder}, {name} and {stem} of the file below
+    /// DIR, {host}, {user}, {date} and {time} (UTC) at which it began, and {tail}, which tells it from others and comes
+    /// last where the template has it nowhere.
+    #[arg(long = "as", id = "naming", value_name = "TEMPLATE")]
+    naming: Option<Naming>,
+    /// Make recordings of one folder a group, which is listed, proved, restored and removed as one (`--group` of `ls`,
+    /// `prove`, `restore`, `rm` and others).
+    #[arg(long, value_name = "WHAT")]
+    group_by: Option<GroupBy>,
     /// Whose recordings they are.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     user: String,
     /// Something to keep with each; may be given several times.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
     metadata: Vec<(String, String)>,
+    /// The host they come from; this machine's name, if none is given.
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Something to sort them by; may be given several times.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
     /// Seconds after which a file that does not change counts as closed, and is sealed.
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
     idle: f64,
-    /// Seconds between two looks at the folder.
+    /// Seconds between two looks at the folder where the system does not tell of changes in it.
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = seconds)]
     interval: f64,
+    /// Look at the folder again and again, though the system tells of changes: for file systems that do not tell of
+    /// all.
+    #[arg(long)]
+    poll: bool,
     /// Where it is remembered which file is which session; `.lucid-watch` in the folder.
     #[arg(long, value_name = "FOLDER")]
     spool: Option<PathBuf>,
@@ -59,6 +86,7 @@ impl Watch {
             .canonicalize()
             .with_context(|| format!("\"{}\" cannot be watched", self.folder.display()))?;
         anyhow::ensure!(folder.is_dir(), "\"{}\" is no folder", self.folder.display());
+        let naming = self.naming.clone().map_or_else(|| by_path(&self.session_prefix), Ok)?;
         let spool_folder = self.spool.clone().unwrap_or_else(|| folder.join(".lucid-watch"));
         walk::refuse_store(&folder)?;
         let spool = Spool::open(&spool_folder)?;
@@ -66,23 +94,28 @@ impl Watch {
             Some(url) => {
                 Box::new(remote::Remote::connect_briefly(url, client_options(home, url)?)?)
             }
-            None => Box::new(local::Local::create(home, "watch", &clock(), true)?),
+            None => Box::new(
+                local::Local::create(home, "watch", &clock(), true)?.let_others_read(output),
+            ),
         };
+        home.check_store(place.as_ref())?;
         let not = place.own_folder().into_iter().chain([spool_folder]);
         let plan = WatchPlan {
             folder,
             not: not.filter_map(|folder| folder.canonicalize().ok()).collect(),
-            prefix: self.session_prefix.clone(),
+            naming: naming.with_tail(),
+            group_by: self.group_by,
             user: self.user.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
+            source: source(self.host.as_deref(), &self.tags, &[])?,
             idle: Duration::from_secs_f64(self.idle),
             interval: Duration::from_secs_f64(self.interval),
+            polls: self.poll || self.once,
             once: self.once,
             clock: Clock::system(),
         };
         let storage = StorageOptions::default();
         let mut watcher = Watcher::start(place.as_ref(), storage, plan, spool)?;
-        let interval = Duration::from_secs_f64(self.interval);
         let mut refused = BTreeSet::new();
         loop {
             let mut tell = |event: &WatchEvent| {
@@ -105,9 +138,16 @@ impl Watch {
                 place.close()?;
                 return Ok(code);
             }
-            std::thread::sleep(interval);
+            watcher.wait();
         }
     }
+}
+
+/// Ids by the paths of files, with something in front.
+fn by_path(prefix: &str) -> anyhow::Result<Naming> {
+    let naming: Result<Naming, String> = format!("{prefix}{{path}}").parse();
+    let wrong = |why| WrongUse(format!("--session-prefix cannot begin an id: {why}"));
+    Ok(naming.map_err(wrong)?)
 }
 
 /// What is wrong, or well again, for people.
@@ -143,6 +183,7 @@ fn describe(event: &WatchEvent) -> String {
             };
             format!("sealed     {session}  {path} ({}{end})", text::many(*bytes, "byte"))
         }
+        WatchEvent::Polled { why } => format!("looking again and again: {why}"),
         WatchEvent::LeftOut { path } => format!("left out   {path}: it is a data folder of lucid"),
     }
 }

@@ -20,6 +20,11 @@ pub(super) struct Names {
     groups: HashMap<u32, Vec<u8>>,
 }
 
+/// Gives one entry the names of its owner, as far as they can be looked up.
+pub(crate) fn name_owner(entry: &mut Entry) {
+    Names::default().give(entry, &mut Vec::new());
+}
+
 impl Names {
     /// Gives an entry the names of its owner and of everybody in its ACLs. What cannot be looked up is
     /// said with the first entry that wants it.

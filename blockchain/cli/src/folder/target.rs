@@ -1,18 +1,23 @@
 //! Makes files, folders and links again inside one folder, and nowhere else.
 //!
 //! Called by the verbs that restore, from as many threads as they like; `folders` opens what
-//! leads to a name, `slot` takes a large file's bytes in any order, `content` leaves its holes out, `metadata`
-//! sets all the rest. The entries are not trusted. Invariants: every name is reached
+//! leads to a name, `slot` takes a large file's bytes in any order, `content` leaves holes out, `metadata`
+//! sets all the rest; `standing` leaves what is there as it should be, `foresee` says what would be done, and
+//! `delete` removes what no entry tells of. The entries are not trusted. Invariants: every name is reached
 //! from the folder above it without following a link; a file is written as a
 //! [`draft`](super::draft), which has its name only when it is whole, so that what was there before
 //! stays until then; links are made after all files, so no entry leads the way for another.
 
 mod content;
+mod delete;
+mod error;
 mod folders;
+mod foresee;
 mod made;
 mod metadata;
 mod report;
 mod slot;
+mod standing;
 
 use std::{
     fs::File,
@@ -22,15 +27,15 @@ use std::{
     sync::Arc,
 };
 
-use lucid_core::catalogue::{PathFault, check_path, path_order};
+use lucid_core::catalogue::{check_path, path_order};
 use parking_lot::Mutex;
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, linkat, openat, statat, symlinkat},
     io::Errno,
 };
-use thiserror::Error;
 
 use self::{
+    content::Hollow,
     folders::{Folders, Missing},
     made::Made,
     metadata::Keeper,
@@ -44,8 +49,12 @@ use super::{
 use crate::text;
 
 pub use self::{
-    report::{Few, RestoreReport, RestoredCounts, Warning},
+    delete::{Deleted, Identity},
+    error::TargetError,
+    foresee::Foreseen,
+    report::{Became, Few, RestoreReport, RestoredCounts, Told, Warning},
     slot::FileSlot,
+    standing::Standing,
 };
 
 /// How a target treats what it finds and makes.
@@ -58,111 +67,12 @@ pub struct Options {
     pub sync: bool,
     /// Give files to the numbers they had, regardless of the names that these have here.
     pub numeric_owner: bool,
-}
-
-/// Why an entry is not restored.
-#[derive(Debug, Error)]
-pub enum TargetError {
-    /// The target itself does not serve.
-    #[error("{dir} cannot be used as the target")]
-    Unusable {
-        /// As given.
-        dir: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The name could lead out of the target.
-    #[error(transparent)]
-    Unsafe(#[from] PathFault),
-    /// Only a folder can stand for the target itself.
-    #[error("an entry that is not a folder has no name")]
-    Nameless,
-    /// There is a file or link of that name, from before or from this restore.
-    #[error("\"{}\" exists already", text::name(path))]
-    Exists {
-        /// The name.
-        path: Vec<u8>,
-    },
-    /// There is a folder where a file or link should be.
-    #[error("\"{}\" is a folder already, and folders are never replaced", text::name(path))]
-    FolderInTheWay {
-        /// The name.
-        path: Vec<u8>,
-    },
-    /// There is a file or link where a folder should be.
-    #[error("\"{}\" should be a folder, but a file or link stands there", text::name(path))]
-    NotAFolder {
-        /// The name.
-        path: Vec<u8>,
-    },
-    /// A hard link to something that was not restored.
-    #[error(
-        "\"{}\" is a further name of \"{}\", which was not restored",
-        text::name(path),
-        text::name(target)
-    )]
-    NoSuchFile {
-        /// The name.
-        path: Vec<u8>,
-        /// The first name.
-        target: Vec<u8>,
-    },
-    /// Other bytes came than the entry announced.
-    #[error("\"{}\" should have {length} bytes, not {}", text::name(path), wrong_length(*bytes))]
-    Length {
-        /// The name.
-        path: Vec<u8>,
-        /// As announced.
-        length: u64,
-        /// As came; none if there were more than can be counted.
-        bytes: Option<u64>,
-    },
-    /// The system refuses.
-    #[error("\"{}\" cannot be restored", text::name(path))]
-    Io {
-        /// The name.
-        path: Vec<u8>,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl TargetError {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Exists { .. } | Self::NotAFolder { .. } => {
-                Some("restore into an empty folder, or pass --overwrite")
-            }
-            Self::FolderInTheWay { .. } => Some("restore into an empty folder"),
-            Self::NoSuchFile { .. } => Some("restore that file too"),
-            _ => None,
-        }
-    }
-
-    /// The name it is about.
-    #[must_use]
-    pub fn path(&self) -> Option<&[u8]> {
-        match self {
-            Self::Exists { path }
-            | Self::FolderInTheWay { path }
-            | Self::NotAFolder { path }
-            | Self::NoSuchFile { path, .. }
-            | Self::Length { path, .. }
-            | Self::Io { path, .. } => Some(path),
-            Self::Unusable { .. } | Self::Unsafe(_) | Self::Nameless => None,
-        }
-    }
-
-    fn io(path: &[u8], error: impl Into<io::Error>) -> Self {
-        let (path, source) = (path.to_vec(), error.into());
-        Self::Io { path, source }
-    }
-}
-
-fn wrong_length(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "more".to_owned(), |bytes| bytes.to_string())
+    /// Leave holes wherever a file has zeros, not only where it had holes.
+    pub sparse: bool,
+    /// Take a file for the same whose length and time are, without reading it.
+    pub trust_times: bool,
+    /// Touch nothing; what would be done is only looked at.
+    pub dry_run: bool,
 }
 
 /// A folder that entries are restored into.
@@ -197,8 +107,17 @@ impl Target {
     pub fn create(dir: &Path, options: Options) -> Result<Self, TargetError> {
         let unusable =
             |source| TargetError::Unusable { dir: text::name(dir.as_os_str().as_bytes()), source };
-        std::fs::create_dir_all(dir).map_err(unusable)?;
-        let fresh = std::fs::read_dir(dir).map_err(unusable)?.next().is_none();
+        if !options.dry_run {
+            std::fs::create_dir_all(dir).map_err(unusable)?;
+        }
+        let (dir, fresh) = match std::fs::read_dir(dir) {
+            Ok(mut entries) => (dir, entries.next().is_none()),
+            // It is not made for a look alone; where everything is new, nothing is looked for in it.
+            Err(error) if options.dry_run && error.kind() == io::ErrorKind::NotFound => {
+                (Path::new("/"), true)
+            }
+            Err(error) => return Err(unusable(error)),
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = openat(CWD, dir, flags, Mode::empty()).map_err(|errno| unusable(errno.into()))?;
         let (made, draft_names) = (Arc::new(Made::in_target(fresh)), Arc::new(DraftNames::new()));
@@ -213,6 +132,11 @@ impl Target {
             tally: Tally::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Has each entry told that is as it should be now.
+    pub fn tell_each(&self, told: Told) {
+        self.inner.tally.tell_each(told);
     }
 
     /// Makes a folder, or takes the one that is there; its mode and times are set at the end.
@@ -230,7 +154,7 @@ impl Target {
         if !is_new && inner.options.overwrite {
             inner.keeper.let_in(&folder);
         }
-        inner.tally.folder();
+        inner.tally.folder(&entry.path, is_new);
         Ok(())
     }
 
@@ -245,7 +169,7 @@ impl Target {
         }
         let inner = &self.inner;
         let (folder, draft) = inner.draft(entry)?;
-        content::write(draft.file(), &entry.holes, 0, bytes)
+        content::write(draft.file(), inner.hollow(entry), 0, bytes)
             .map_err(|error| TargetError::io(&entry.path, error))?;
         inner.complete(&folder, &draft, entry)
     }
@@ -315,11 +239,16 @@ impl Inner {
         let draft = Draft::begin(&folder, mode, private, &self.draft_names)
             .map_err(|errno| TargetError::io(&entry.path, errno))?;
         Keeper::prepare(draft.file(), entry);
-        if !entry.holes.is_empty() {
+        if self.hollow(entry).is_some() {
             let sized = draft.file().set_len(entry.length);
             sized.map_err(|error| TargetError::io(&entry.path, error))?;
         }
         Ok((folder, draft))
+    }
+
+    /// What of a file is not written if it is zeros.
+    fn hollow<'a>(&self, entry: &'a Entry) -> Hollow<'a> {
+        if self.options.sparse { Hollow::Blocks } else { Hollow::Holes(&entry.holes) }
     }
 
     /// Finds out whether a file or link may get this name.
@@ -397,15 +326,30 @@ impl Inner {
         } else {
             Keeper::keep_flags(draft.file(), entry, &self.tally);
         }
-        self.tally.file(entry.length);
+        self.tally.file(&entry.path, entry.length);
         Ok(())
     }
 
+    /// Gives a file that stands there already what else its entry says.
+    fn keep_all(&self, file: &File, entry: &Entry, which: (u64, u64)) {
+        self.keeper.keep(file, entry, &self.tally);
+        match Keeper::is_sealed(entry) {
+            true => self.later.lock().sealed.push((entry.clone(), which)),
+            false => Keeper::keep_flags(file, entry, &self.tally),
+        }
+    }
+
     fn make_symlink(&self, entry: &Entry) -> Result<(), TargetError> {
+        if let Some(folder) = self.same_symlink(entry) {
+            self.made.note(&entry.path);
+            self.keeper.keep_link(&folder, entry, &self.tally);
+            self.tally.identical(&entry.path, false);
+            return Ok(());
+        }
         let text = entry.target.as_slice();
         let folder = self.make(entry, |folder, name| symlinkat(text, folder, name))?;
         self.keeper.keep_link(&folder, entry, &self.tally);
-        self.tally.link();
+        self.tally.link(&entry.path);
         Ok(())
     }
 
@@ -423,6 +367,11 @@ impl Inner {
             }
             from => from?,
         };
+        if self.is_same_file(&entry.path, &entry.target) {
+            self.made.note(&entry.path);
+            self.tally.identical(&entry.path, false);
+            return Ok(());
+        }
         let linked =
             self.make(entry, |folder, name| linkat(&from, first, folder, name, AtFlags::empty()));
         match linked {
@@ -431,7 +380,7 @@ impl Inner {
             }
             linked => linked?,
         };
-        self.tally.link();
+        self.tally.link(&entry.path);
         Ok(())
     }
 

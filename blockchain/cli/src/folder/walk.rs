@@ -1,19 +1,23 @@
 //! Reads a folder, or a single file, as a stream of entries in catalogue order.
 //!
-//! Called by the verbs that archive. `scout` lists names in order, `examine` opens and reads
-//! what they name, `prefetch` does the latter in many threads, `holes` finds where files take no room,
-//! `links` finds second names.
+//! Called by the verbs that archive. `tops` is what was named, `scout` lists names in order and asks the
+//! [selection](super::select) and `contents` which are wanted, `examine` opens and reads what they name,
+//! `prefetch` does the latter in many threads, `holes` finds where files take no room, `links` finds second
+//! names.
 //! Invariants: no symbolic link inside is followed; everything that is left out is named in a [`Skipped`]; a
 //! store is never walked into; memory does not grow with the tree (except by the files that have several
 //! names).
 
+mod contents;
 mod examine;
 mod holes;
 mod links;
 mod prefetch;
 mod scout;
+mod tops;
 
 use std::{
+    collections::HashSet,
     fs::{File, Metadata},
     io,
     os::{
@@ -27,20 +31,27 @@ use std::{
 use lucid_store::files::descriptors::{patiently, patiently_raw};
 use lucid_store::files::folder::store_around;
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{AtFlags, CWD, Mode, OFlags, openat, statat},
     io::Errno,
     path::Arg,
 };
 use serde::Serialize;
 use thiserror::Error;
 
-use self::{links::Links, scout::Scout};
-use super::{Entry, names::Names};
+use self::{
+    links::Links,
+    scout::{Scout, Task},
+};
+use super::{
+    Entry,
+    names::Names,
+    select::{Excluded, Selection},
+};
 use crate::text;
 
 pub(crate) use self::examine::{no_holes, only};
 pub(crate) use self::holes::Holes;
-pub use self::{examine::OpenFile, prefetch::Prefetch};
+pub use self::{examine::OpenFile, prefetch::Prefetch, tops::Sources};
 
 /// How a walk is done.
 #[derive(Debug, Clone)]
@@ -48,6 +59,8 @@ pub struct Options {
     /// Folders to leave out besides: the data folder of this process. Every folder that is a store is left
     /// out by its label, regardless of who made it, because its keys are in it.
     pub exclude: Vec<Identity>,
+    /// What of it is wanted.
+    pub selection: Arc<Selection>,
     /// Threads that read.
     pub readers: usize,
     /// Bytes of small files that may be read ahead.
@@ -62,6 +75,7 @@ impl Default for Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             exclude: Vec::new(),
+            selection: Arc::default(),
             // More than cores, because these threads wait for disks.
             readers: (2 * cores).clamp(4, 16),
             bytes_ahead: 32 << 20,
@@ -141,6 +155,11 @@ pub struct Skipped {
 pub enum Loss {
     /// The store itself, which cannot be in itself. No failure.
     Own,
+    /// It is not wanted. No failure, and not listed.
+    Excluded,
+    /// Nothing: more is kept than was wanted. No failure.
+    #[serde(rename = "none")]
+    Nothing,
     /// Something without content: a socket, a pipe, a device. No failure, unless it is asked for.
     #[serde(rename = "kind")]
     SpecialFile,
@@ -174,6 +193,15 @@ pub enum WhySkipped {
     /// The system does not let us read it.
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
+    /// It was named, and there is nothing.
+    #[error("there is no such file or folder")]
+    Absent,
+    /// The user does not want it; of a folder that is kept, its content.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
+    /// Nothing is left out, although something says that it should be.
+    #[error("{0}")]
+    Nothing(String),
     /// A folder whose names cannot all be read.
     #[error("not all of its names can be read: {0}")]
     Listing(io::Error),
@@ -187,7 +215,12 @@ impl WhySkipped {
             WhySkipped::Socket | WhySkipped::Pipe | WhySkipped::Device => Loss::SpecialFile,
             WhySkipped::OwnFolder => Loss::Own,
             WhySkipped::Listing(_) => Loss::Part,
-            WhySkipped::TooLong | WhySkipped::Changed | WhySkipped::Unreadable(_) => Loss::Whole,
+            WhySkipped::Excluded(_) => Loss::Excluded,
+            WhySkipped::Nothing(_) => Loss::Nothing,
+            WhySkipped::TooLong
+            | WhySkipped::Changed
+            | WhySkipped::Absent
+            | WhySkipped::Unreadable(_) => Loss::Whole,
         }
     }
 
@@ -237,19 +270,47 @@ pub enum WalkError {
 }
 
 /// Walks in one thread, leaving every file open and unread.
-pub fn walk(path: &Path, options: &Options) -> Result<Walk, WalkError> {
-    Ok(Walk { scout: Scout::start(path, &options.exclude)?, last: LastStep::default() })
+pub fn walk(sources: impl Into<Sources>, options: &Options) -> Result<Walk, WalkError> {
+    Ok(Walk { scout: Scout::start(&sources.into(), options)?, last: LastStep::default() })
+}
+
+/// The sizes of the files that a walk would come upon, each once, without opening them: an estimate for those
+/// who wait.
+pub fn sizes(
+    sources: &Sources,
+    options: &Options,
+) -> Result<impl Iterator<Item = u64> + use<>, WalkError> {
+    let scout = Scout::start(sources, options)?;
+    let mut met = HashSet::new();
+    Ok(scout.filter_map(move |task| {
+        let (size, has_one_name, identity) = match task {
+            Task::Opened { seen, .. } if seen.is_file() => {
+                (seen.size(), seen.nlink() < 2, Identity::from(&seen))
+            }
+            Task::File(place) => {
+                let seen = statat(&place.folder, &*place.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+                let size = u64::try_from(seen.st_size).ok()?;
+                if place.bounds.forbid(seen.st_dev, size) {
+                    return None;
+                }
+                let identity = Identity { device: seen.st_dev, inode: seen.st_ino };
+                (size, seen.st_nlink < 2, identity)
+            }
+            _ => return None,
+        };
+        (has_one_name || met.insert(identity)).then_some(size)
+    }))
 }
 
 /// Walks with reading ahead: files below `small_max` bytes arrive with their bytes.
 ///
 /// Order is the same as in [`walk`]; larger files arrive open.
 pub fn walk_with_contents(
-    path: &Path,
+    sources: impl Into<Sources>,
     options: &Options,
     small_max: u64,
 ) -> Result<Prefetch, WalkError> {
-    let scout = Scout::start(path, &options.exclude)?;
+    let scout = Scout::start(&sources.into(), options)?;
     Prefetch::start(scout, options, small_max)
 }
 
@@ -325,6 +386,19 @@ fn open_reading(
         opened => opened?,
     };
     Ok(file.into())
+}
+
+/// Opens a folder or file that was named, or a folder on the way to one, through a link, too. The latter need
+/// not be readable; says whether it is.
+fn open_passage(folder: impl std::os::fd::AsFd, name: &[u8]) -> rustix::io::Result<(File, bool)> {
+    match open_reading(folder.as_fd(), name, OFlags::empty()) {
+        Err(Errno::ACCESS | Errno::PERM) => {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let file = patiently_raw(|| openat(folder.as_fd(), name, flags, Mode::empty()))?;
+            Ok((file.into(), false))
+        }
+        opened => Ok((opened?, true)),
+    }
 }
 
 /// Opens what a name stands for, without following it and without reading it.

@@ -66,10 +66,13 @@ fn noise(length: usize) -> Vec<u8> {
 fn taken_in(folder: &Path, fails_at: Option<u64>) -> (Intake, Remembering) {
     let options = walk::Options { fails_at, ..walk::Options::default() };
     let sink = Remembering::default();
-    let progress =
-        ProgressLine::start(&Output::new(OutputMode { quiet: true, json: false }), "", None);
-    let source = IngestSource::Tree(folder.to_owned(), options);
-    let intake = ingest(source, ChunkProfile::default(), &sink, &progress).unwrap();
+    let progress = ProgressLine::start(
+        &Output::new(OutputMode { quiet: true, ..OutputMode::default() }),
+        "",
+        None,
+    );
+    let source = IngestSource::Tree(folder.into(), options);
+    let intake = ingest(source, ChunkProfile::default(), &sink, &progress, &mut |_, _| {}).unwrap();
     (intake, sink)
 }
 
@@ -184,14 +187,17 @@ fn large_files_behind_a_slow_one_are_not_cut_without_end() {
     bytes[0] = b'A';
     fs::write(folder.path().join("a slow one"), bytes).unwrap();
     let sink = Remembering::default();
-    let progress =
-        ProgressLine::start(&Output::new(OutputMode { quiet: true, json: false }), "", None);
+    let progress = ProgressLine::start(
+        &Output::new(OutputMode { quiet: true, ..OutputMode::default() }),
+        "",
+        None,
+    );
     let profile = ChunkProfile::content_defined(64 << 10).unwrap();
     let intake = std::thread::scope(|scope| {
         let held = sink.gate.lock();
         let working = scope.spawn(|| {
-            let source = IngestSource::Tree(folder.path().to_owned(), walk::Options::default());
-            ingest(source, profile, &sink, &progress).unwrap()
+            let source = IngestSource::Tree(folder.path().into(), walk::Options::default());
+            ingest(source, profile, &sink, &progress, &mut |_, _| {}).unwrap()
         });
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while sink.chunks.lock().len() <= CHUNKS_WAITING {
@@ -201,7 +207,8 @@ fn large_files_behind_a_slow_one_are_not_cut_without_end() {
         // What must not happen has no event to wait for.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let kept = sink.chunks.lock().len();
-        assert!(kept < LARGE / (64 << 10) / 4, "{kept} chunks");
+        // Of two such files: what the queue and the cutters have, and what comes while the ledger tells them.
+        assert!(kept < LARGE / (64 << 10), "{kept} chunks");
         drop(held);
         working.join().unwrap()
     });
@@ -220,13 +227,16 @@ fn while_a_large_file_is_cut_only_so_many_entries_wait_behind_it() {
             .unwrap();
     }
     let sink = Remembering::default();
-    let progress =
-        ProgressLine::start(&Output::new(OutputMode { quiet: true, json: false }), "", None);
+    let progress = ProgressLine::start(
+        &Output::new(OutputMode { quiet: true, ..OutputMode::default() }),
+        "",
+        None,
+    );
     let intake = std::thread::scope(|scope| {
         let held = sink.gate.lock();
         let working = scope.spawn(|| {
-            let source = IngestSource::Tree(folder.path().to_owned(), walk::Options::default());
-            ingest(source, ChunkProfile::default(), &sink, &progress).unwrap()
+            let source = IngestSource::Tree(folder.path().into(), walk::Options::default());
+            ingest(source, ChunkProfile::default(), &sink, &progress, &mut |_, _| {}).unwrap()
         });
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while progress.done() < LARGE as u64 + SMALL {

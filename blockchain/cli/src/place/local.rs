@@ -17,6 +17,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lucid_block_manager::opened as manager;
 use lucid_core::session::SessionId;
@@ -24,21 +25,28 @@ use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
+use lucid_data_chain::ops::proofs::deliver_anchors::waiting_since;
 use lucid_data_chain::ops::proofs::recognise_chain::{difference, known_chain};
+use lucid_store::StoreError;
 use lucid_store::clock::Clock;
-use lucid_store::files::folder::{OnlyRead, Options, is_store};
+use lucid_store::files::folder::{Note, Noted, OnlyRead, Options, clock_fault, is_store};
+use lucid_store::files::room::Reserve;
 use parking_lot::Mutex;
 
 pub use self::reindex::{reindex, reindex_records};
+use super::door::Door;
 use super::{Place, StorageOptions, reading};
 use crate::cmd::Home;
+use crate::output::Output;
 
 /// The folder of the chain below `--data`.
 pub const CHAIN_FOLDER: &str = "block-manager";
 
 /// An open data folder.
 pub struct Local {
-    data: Opened,
+    /// By which others read meanwhile, if it is open; it is gone before the folder is free.
+    door: Option<Door>,
+    data: Arc<Opened>,
     home: Home,
     owner: String,
     clock: Clock,
@@ -57,12 +65,19 @@ pub fn chain_folder(home: &Home) -> PathBuf {
     home.data.join(CHAIN_FOLDER)
 }
 
+/// How much room verbs leave on a disk.
+pub fn reserve(home: &Home) -> Reserve {
+    home.reserve.map_or(Reserve::Usual, Reserve::Bytes)
+}
+
 /// How the folder of the chain is opened for its keys alone.
 pub fn chain_options(home: &Home, owner: &str, now: Timestamp) -> Options {
     let (root_key_file, passphrase) = home.given_to(&chain_folder(home));
     Options {
         service: CHAIN_FOLDER,
         signing_key: "block",
+        // A profile names the store of sessions.
+        expected: None,
         root_key_file,
         passphrase,
         ..options(home, owner, now, false, true)
@@ -78,6 +93,7 @@ pub fn manager_options(home: &Home, owner: &str, folder: &Path) -> manager::Opti
         root_key_file,
         passphrase,
         blocks: home.blocks.clone(),
+        reserve: reserve(home),
         ..manager::Options::default()
     }
 }
@@ -89,11 +105,22 @@ pub fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: 
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create,
+        expected: home.expected.clone(),
         encrypt,
         root_key_file,
         passphrase,
         owner: owner.to_owned(),
+        reserve: reserve(home),
         now: now.to_string(),
+    }
+}
+
+/// A verb that writes does not believe a clock that services do not believe either: what it wrote would be older
+/// than what is there. A service waits until the clock is set; a verb says it.
+fn believed(home: &Home, folder: &Path, now: Timestamp) -> Result<(), StoreError> {
+    match clock_fault(folder, now.as_micros()) {
+        Some(why) if home.reading.is_none() => Err(StoreError::Folder(why)),
+        _ => Ok(()),
     }
 }
 
@@ -125,6 +152,7 @@ impl Local {
         let owner = format!("`lucid {verb}`");
         let now = clock.now();
         let (root, options) = (data_folder(home), options(home, &owner, now, create, encrypt));
+        believed(home, &root, now)?;
         let data = reading::open(
             home.reading,
             || Opened::open(&root, &options),
@@ -133,7 +161,32 @@ impl Local {
         )?;
         let undelivered = Mutex::default();
         let (home, clock) = (home.clone(), clock.clone());
-        Ok(Self { data, home, owner, clock, encrypt, undelivered })
+        Ok(Self { door: None, data: Arc::new(data), home, owner, clock, encrypt, undelivered })
+    }
+
+    /// Lets other commands read while this one has the folder. Where there can be no door, that is said, and they wait
+    /// until this one ends.
+    pub fn let_others_read(mut self, output: &Output) -> Self {
+        if let Err(error) = self.open_door() {
+            output.warn(&format!("{error:#}: nobody can read beside this"));
+        }
+        self
+    }
+
+    /// Opens the folder's local door.
+    pub(super) fn open_door(&mut self) -> anyhow::Result<()> {
+        if let Some(only_read) = self.data.folder.only_read() {
+            anyhow::bail!("{}", only_read.why());
+        }
+        self.door = Some(Door::open(&self.data, &self.owner, &self.clock)?);
+        Ok(())
+    }
+
+    /// Tells those who look on that a session is further.
+    fn tell(&self, session: &SessionId) {
+        if let Some(door) = &self.door {
+            door.tell(session);
+        }
     }
 
     fn chain(&self, create: bool) -> anyhow::Result<manager::Opened> {
@@ -141,6 +194,7 @@ impl Local {
             self.chain_is_at_hand()?;
         }
         let folder = chain_folder(&self.home);
+        believed(&self.home, &folder, self.clock.now())?;
         let options = manager::Options {
             create,
             encrypt: self.encrypt && self.data.vault.cipher().is_encrypted(),
@@ -160,7 +214,7 @@ impl Local {
         if is_store(&folder)? {
             return Ok(());
         }
-        let Opened { vault, key, .. } = &self.data;
+        let Opened { vault, key, .. } = &*self.data;
         match known_chain(vault, &key.public())? {
             None => Ok(()),
             Some(known) => {
@@ -177,6 +231,11 @@ impl Local {
     /// as long as a service waits that was told nothing else.
     fn quiet_since(&self) -> Timestamp {
         self.clock.now().plus_seconds(-(SESSION_TIMEOUT_SECONDS as i64))
+    }
+
+    /// Since when the oldest anchor or tombstone waits.
+    pub fn waiting_since(&self) -> anyhow::Result<Option<Timestamp>> {
+        Ok(waiting_since(&self.data.vault, &self.data.key.public())?)
     }
 
     /// What of that a store without keys can do.
@@ -203,11 +262,17 @@ impl Place for Local {
         self.data.folder.only_read()
     }
 
+    fn note(&self, what: Noted, is_sound: bool, about: &str) -> anyhow::Result<()> {
+        let note = Note { at: self.clock.now(), is_sound, about: about.to_owned() };
+        Ok(self.data.folder.note(what, &note)?)
+    }
+
     fn own_folder(&self) -> Option<PathBuf> {
         Some(self.home.data.clone())
     }
 
-    fn close(self: Box<Self>) -> anyhow::Result<()> {
-        Ok(self.data.close()?)
+    fn close(mut self: Box<Self>) -> anyhow::Result<()> {
+        self.door = None;
+        Ok(self.data.vault.close()?)
     }
 }

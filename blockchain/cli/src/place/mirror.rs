@@ -18,9 +18,6 @@ pub trait Mirrored: Place {
     /// A session, if there is one; `None` also for one that was removed.
     fn find(&self, id: &SessionId) -> anyhow::Result<Option<Session>>;
 
-    /// Those of these chunks that are not here.
-    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>>;
-
     /// Those of a session's chunks that it cannot read here.
     fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>>;
 

@@ -13,36 +13,46 @@ mod verify;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use lucid_api::address::Address;
 use lucid_api::client::{ClientError, ClientOptions, DataChainClient, Refused, Retry};
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_api::v1::sessions::{CreateSession, Layout as WireLayout, Session};
 use lucid_core::session::{Layout, SessionId};
-use lucid_data_chain::ops::sessions::create_session::{NewSession, fresh_id};
+use lucid_data_chain::ops::sessions::create_session::NewSession;
+use lucid_data_chain::ops::sessions::fresh_id::fresh_id;
+use lucid_data_chain::reply::source::{session_source, terminal};
 use lucid_store::threads;
 use parking_lot::Mutex;
 
 use self::patience::Patience;
 use super::Place;
+use super::beside::Succession;
 use crate::output::Output;
 
 /// How often a server is asked how far its work is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Ids of ours that are tried, each of which may be taken.
+const IDS_TRIED: usize = 4;
 /// References asked for at once.
 const MANIFEST_PAGE: u32 = 1_000;
 
 /// A data-chain behind HTTP.
 pub struct Remote {
     client: DataChainClient,
+    /// How fast content may be sent, in KiB a second.
+    upload_pace: Option<u32>,
     /// Of those who cannot come again.
     patience: Option<Patience>,
     /// What the server said of sessions that were begun here, for credentials that may not ask again.
     begun: Mutex<BTreeMap<String, Session>>,
+    /// Goes on where the owner of a folder ends, if that is who is asked.
+    succession: Option<Arc<Succession>>,
 }
 
 impl Remote {
@@ -70,15 +80,21 @@ impl Remote {
         Self::with(url, Patience::options(options), Some(patience))
     }
 
+    /// Reads by the door of a folder that this verb opens itself if its owner ends.
+    pub(super) fn succeeding(self, succession: Arc<Succession>) -> Self {
+        Self { succession: Some(succession), ..self }
+    }
+
     fn with(
         url: &Address,
         options: ClientOptions,
         patience: Option<Patience>,
     ) -> anyhow::Result<Self> {
+        let upload_pace = options.pace.upload;
         let client = DataChainClient::new(url.expose(), options).with_context(|| {
             format!("{url:?} names no server: write it like http://127.0.0.1:8087")
         })?;
-        Ok(Self { client, patience, begun: Mutex::default() })
+        Ok(Self { client, upload_pace, patience, begun: Mutex::default(), succession: None })
     }
 
     /// Makes a call that may be made again.
@@ -90,8 +106,22 @@ impl Remote {
     }
 
     fn create(&self, new: &NewSession) -> anyhow::Result<Session> {
-        // With an id of ours the call may be made again, and makes one session.
-        let id = new.id.clone().map_or_else(|| fresh_id(new.started_at), Ok)?;
+        if let Some(id) = &new.id {
+            return self.create_as(id, new);
+        }
+        // With an id of ours the call may be made again, and makes one session. Where another caller made the same
+        // id, the session is not ours: it began at another time, or otherwise.
+        for _ in 0..IDS_TRIED {
+            match self.create_as(&fresh_id(new.started_at)?, new) {
+                Ok(session) if session.started_at != new.started_at.to_string() => {}
+                Err(error) if is_taken(&error) => {}
+                created => return created,
+            }
+        }
+        anyhow::bail!("no id was found that is not taken: try again")
+    }
+
+    fn create_as(&self, id: &SessionId, new: &NewSession) -> anyhow::Result<Session> {
         let request = CreateSession {
             session_id: Some(id.to_string()),
             user_id: Some(new.user.clone()).filter(|user| !user.is_empty()),
@@ -105,6 +135,8 @@ impl Remote {
             one_shot: new.one_shot,
             cutting: Some(lucid_data_chain::reply::cutting(&new.profile)),
             retain_until: new.retain_until.map(|until| until.to_string()),
+            source: new.source.as_ref().map(session_source),
+            terminal: new.terminal.map(terminal),
         };
         let session = self.call(|| self.client.create_session(&request))?;
         self.begun.lock().insert(session.session_id.clone(), session.clone());
@@ -139,13 +171,19 @@ fn is_forbidden(error: &ClientError) -> bool {
     error.code() == Some(ErrorCode::Forbidden)
 }
 
+/// Whether a session of this id is there, and is another one.
+fn is_taken(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<ClientError>().and_then(ClientError::code);
+    matches!(code, Some(ErrorCode::Exists | ErrorCode::Gone))
+}
+
 /// Whether something failed because of the credentials that were shown.
 pub fn is_not_allowed(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ClientError>().is_some_and(is_forbidden)
 }
 
 /// The documented code of a server that could not read what it was asked for.
-const UNREAD: &str = "ST_003";
+const UNREAD: &str = Documented::READ_FAILED.as_str();
 
 /// Whether a failure is the server's, and not of what it was asked: it may be there again soon, and
 /// would say the same of anything else now.
@@ -207,11 +245,18 @@ impl Place for Remote {
         None
     }
 
+    fn note(&self, _: lucid_store::files::folder::Noted, _: bool, _: &str) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn own_folder(&self) -> Option<std::path::PathBuf> {
         None
     }
 
     fn close(self: Box<Self>) -> anyhow::Result<()> {
-        Ok(())
+        match &self.succession {
+            Some(succession) => succession.end(),
+            None => Ok(()),
+        }
     }
 }

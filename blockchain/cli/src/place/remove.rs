@@ -4,11 +4,16 @@ use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_data_chain::ops::upkeep::begin_retention::RetentionTime;
 
 /// Removes sessions.
 pub trait RemoveSessions: Sync {
     /// Removes a session; its tombstone is durable on return.
     fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone>;
+
+    /// Asks the chain what time it is, before sessions are removed by how old they are. A clock that is far ahead is
+    /// refused, unless it is confirmed.
+    fn begin_retention(&self, confirm: bool) -> anyhow::Result<RetentionTime>;
 
     /// Brings the tombstones of removed sessions into a block, where nobody else does.
     fn chain_tombstones(&self) -> anyhow::Result<()>;

@@ -28,6 +28,22 @@ impl Findings {
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty() && self.faults.is_empty()
     }
+
+    /// Adds what was found besides.
+    pub fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.blocks += other.blocks;
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.damage.extend(other.damage);
+        self.faults.extend(other.faults);
+        self.unknown_files.extend(other.unknown_files);
+        for what in other.not_checked {
+            if !self.not_checked.contains(&what) {
+                self.not_checked.push(what);
+            }
+        }
+    }
 }
 
 /// Verifies sessions, and all that they rest on.

@@ -55,6 +55,9 @@ pub trait WriteSessions: Sync {
     /// Holds content against a sealed session.
     fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>>;
 
+    /// Those of these chunks that are not here.
+    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>>;
+
     /// Begins a live stream, or finds the one that was broken off; says where it goes on.
     fn stream(&self, new: NewSession) -> anyhow::Result<Session>;
 

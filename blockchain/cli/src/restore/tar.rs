@@ -10,22 +10,22 @@ use lucid_data_chain::ops::sessions::write_tar::{self, Unreadable, write_tar};
 use lucid_data_chain::source::SessionSource;
 use lucid_data_chain::tarball::Tarball;
 
+use super::choice::Choice;
 use super::raw::{raw_entry, refuse_paths_of_raw};
 use crate::text;
 
 /// Writes what is wanted as a tar stream; says what of it could not be read and is not there.
 pub fn write(
     source: &dyn SessionSource,
-    paths: &[Vec<u8>],
+    choice: &Choice,
     part: Range<u64>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Vec<String>> {
-    refuse_paths_of_raw(source, paths)?;
+    refuse_paths_of_raw(source, choice)?;
     let mut out = Remembering { out, failed: None };
     let written = match source.shape().layout {
-        Layout::Tree => {
-            write_tar(source, paths, Unreadable::IsLeftOut, &mut out).map(|(_, left_out)| left_out)
-        }
+        Layout::Tree => write_tar(source, choice.chosen(), Unreadable::IsLeftOut, &mut out)
+            .map(|(_, left_out)| left_out),
         Layout::Raw => {
             let mut tarball = Tarball::new(&mut out);
             write_tar::add(&mut Cursor::new(source), &mut tarball, &raw_entry(source, &part))

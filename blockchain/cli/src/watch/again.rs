@@ -44,15 +44,10 @@ impl Watcher<'_> {
 
     /// Knows files again that are where they were, and what they were but for their device. Whether they
     /// still have what was sent is held against their sessions, as after any break.
-    pub(super) fn bind_again(
-        &mut self,
-        scan: &FolderScan,
-        there: &BTreeMap<FileIdentity, &Seen>,
-        remark: Remark<'_>,
-    ) {
+    pub(super) fn bind_again(&mut self, scan: &FolderScan, remark: Remark<'_>) {
         let known = self.open.keys().chain(self.done.keys());
         let missing: Vec<FileIdentity> =
-            known.filter(|identity| !there.contains_key(identity)).copied().collect();
+            known.filter(|identity| scan.of(identity).is_none()).copied().collect();
         if missing.is_empty() {
             return;
         }

@@ -1,6 +1,6 @@
 //! The files of a watched folder: plain ones, hidden ones left out, links not followed, stores not entered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a file is known by, regardless of its name: device, number, and when it was made, since numbers
 /// are used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileIdentity {
     device: u64,
     number: u64,
@@ -76,6 +76,24 @@ impl Seen {
         self.relative.to_string_lossy().into_owned()
     }
 
+    /// Its path in the watched folder.
+    pub fn relative(&self) -> &Path {
+        &self.relative
+    }
+
+    /// What its folder is known by: its number, and when it was made, since numbers are used again.
+    pub fn folder_number(&self) -> anyhow::Result<String> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let found = std::fs::metadata(folder).context("its folder cannot be looked at")?;
+        let FileIdentity { number, made, .. } = identity(&found);
+        Ok(format!("{number} {made}"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens it, if it is still this file.
     pub fn open(&self) -> anyhow::Result<File> {
         let context = || "it cannot be read".to_owned();
@@ -113,18 +131,35 @@ pub struct FolderScan {
     pub stores: Vec<String>,
     /// File systems that were seen.
     devices: BTreeSet<u64>,
+    /// Where each file is in `files`.
+    places: HashMap<FileIdentity, usize>,
 }
 
 impl FolderScan {
+    /// A file, if it was seen.
+    pub fn of(&self, identity: &FileIdentity) -> Option<&Seen> {
+        self.places.get(identity).and_then(|at| self.files.get(*at))
+    }
+
+    /// Looks again at the file at this path. Nothing, if it is another one than was seen there.
+    pub fn look_again(&mut self, path: &Path) -> Option<FileIdentity> {
+        let at = self.files.binary_search_by(|file| file.path.as_path().cmp(path)).ok()?;
+        let seen = self.files.get_mut(at)?;
+        let found = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        if identity(&found) != seen.identity {
+            return None;
+        }
+        seen.state = State::from(&found);
+        Some(seen.identity)
+    }
+
     /// Whether a file that was not seen, and was at this path once, is not there any more: not so while
     /// its folder cannot be looked at, nor while its file system is away.
     pub fn is_gone(&self, path: &str, identity: &FileIdentity) -> bool {
         !self.is_away(identity)
             && !self.troubles.iter().any(|(trouble, _)| Path::new(path).starts_with(trouble))
     }
-}
 
-impl FolderScan {
     /// Whether the file system of a file was not seen.
     pub fn is_away(&self, identity: &FileIdentity) -> bool {
         !self.devices.contains(&identity.device)
@@ -151,12 +186,18 @@ fn shown(folder: &Path, at: &Path) -> String {
     at.strip_prefix(folder).unwrap_or(at).to_string_lossy().into_owned()
 }
 
-/// Every file below a folder, by path. Folders in `not` are left out, and so are stores. What cannot be looked at is named,
-/// and does not keep the rest from being found; only the folder itself must be there.
-pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<FolderScan> {
+/// Every file below a folder, by path. Folders in `not` are left out, and so are stores. What cannot be looked at is
+/// named, and does not keep the rest from being found; only the folder itself must be there. `list` hears of every
+/// folder before it is listed.
+pub fn scan(
+    folder: &Path,
+    not: &[PathBuf],
+    list: &mut dyn FnMut(&Path),
+) -> anyhow::Result<FolderScan> {
     let mut scan = FolderScan::default();
     let mut waiting = vec![folder.to_owned()];
     while let Some(at) = waiting.pop() {
+        list(&at);
         let unlisted = || format!("\"{}\" cannot be listed", at.display());
         let entries = match std::fs::read_dir(&at) {
             Ok(entries) => entries,
@@ -214,6 +255,7 @@ pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<FolderScan> {
     // A file with two names is one recording.
     let mut known = BTreeSet::new();
     scan.files.retain(|file| known.insert(file.identity));
+    scan.places = (0..).zip(&scan.files).map(|(at, file)| (file.identity, at)).collect();
     Ok(scan)
 }
 

@@ -4,13 +4,14 @@
 //! what its session keeps only if the file begins with that.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::cut::ChunkProfile;
-use lucid_core::manifest;
+use lucid_core::manifest::{self, Source};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
@@ -18,10 +19,13 @@ use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_data_chain::ops::sight::Sight;
+use lucid_data_chain::reply::source::{read_source, session_source};
 
 use super::files::{FileIdentity, Seen, State};
 use super::spool::Recording;
-use super::{At, Open, WatchEvent, Watcher};
+use super::{At, GroupBy, Open, WatchEvent, WatchPlan, Watcher};
+use crate::group::{GROUP, PATH};
+use crate::naming::{Named, safe};
 use crate::place::remote::is_not_allowed;
 use crate::stream::{InputStanding, ReadFrom, hold_against};
 
@@ -63,17 +67,25 @@ impl Watcher<'_> {
             return self.spool.keep(done);
         }
         let mut metadata = self.plan.metadata.clone();
-        metadata.entry("path".to_owned()).or_insert_with(|| file.shown());
+        metadata.entry(PATH.to_owned()).or_insert_with(|| file.shown());
+        if let Some(group) = self.plan.group(file)? {
+            metadata.entry(GROUP.to_owned()).or_insert(group);
+        }
         if base > 0 {
             let before = self.done.get(&file.identity).map(|done| done.session.clone());
             metadata.insert("continues".to_owned(), before.unwrap_or_default());
         }
+        let source = Source {
+            paths: vec![file.path().as_os_str().as_bytes().to_vec()],
+            ..self.plan.source.clone()
+        };
         let recording = Recording {
-            session: session_id(&self.plan.prefix, file, part)?.to_string(),
+            session: self.plan.session_id(file, part)?.to_string(),
             path: file.shown(),
             identity: file.identity,
             user: self.plan.user.clone(),
             metadata,
+            source: Some(session_source(&source)),
             started_at: file.began.min(self.plan.clock.now()).to_string(),
             base,
             part,
@@ -112,6 +124,7 @@ impl Watcher<'_> {
         tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(open) = self.open.get_mut(&identity) else { return Ok(()) };
+        open.due = None;
         let id: SessionId = open.recording.session.parse()?;
         match at {
             At::Seen(seen) => {
@@ -185,14 +198,20 @@ impl Watcher<'_> {
             sent += count as u64;
         }
         if base + offset < length {
+            open.due = Some(Instant::now());
             return Ok(());
         }
+        open.due = Some(open.since + self.plan.idle);
         let quiet = match self.plan.once {
             true => self.plan.clock.now().micros_since(changed) >= micros(self.plan.idle),
             false => open.since.elapsed() >= self.plan.idle,
         };
         let is_closed = quiet || open.gone;
-        if !is_closed || State::of(file)? != state {
+        if !is_closed {
+            return Ok(());
+        }
+        if State::of(file)? != state {
+            open.due = Some(Instant::now());
             return Ok(());
         }
         if open.sent != Some(changed) {
@@ -298,22 +317,35 @@ impl Recording {
             own_copies: false,
             sight: Sight::everything(),
             retain_until: None,
+            source: self.source.clone().map(read_source).transpose()?,
+            terminal: None,
         })
     }
 }
 
-/// The id of a file's session: its name, as far as an id may have it, and what tells it from others of
-/// that name.
-fn session_id(prefix: &str, file: &Seen, part: u32) -> anyhow::Result<SessionId> {
-    const NAME_MAX: usize = 60;
-    let name: String = file
-        .shown()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
-        .take(NAME_MAX)
-        .collect();
-    let told = format!("{:?} {} {part}", file.identity, file.began);
-    let tail: String = blake3::hash(told.as_bytes()).to_hex().chars().take(12).collect();
-    let id = format!("{prefix}{name}-{tail}");
-    id.parse().with_context(|| format!("--session-prefix {prefix:?} cannot begin a session's id"))
+impl WatchPlan {
+    /// The id of a file's session: by the template, with what tells it from others that are called the same.
+    fn session_id(&self, file: &Seen, part: u32) -> anyhow::Result<SessionId> {
+        let told = format!("{:?} {} {part}", file.identity, file.began);
+        let tail: String = blake3::hash(told.as_bytes()).to_hex().chars().take(12).collect();
+        self.naming.id(&Named {
+            host: &self.source.host,
+            user: &self.user,
+            path: file.relative(),
+            began: file.began,
+            tail: &tail,
+        })
+    }
+
+    /// The group of a file, if it is in one: by its folder, told from others that are called the same here and
+    /// elsewhere.
+    fn group(&self, file: &Seen) -> anyhow::Result<Option<String>> {
+        let folder = file.relative().parent().filter(|folder| !folder.as_os_str().is_empty());
+        let (Some(GroupBy::Folder), Some(folder)) = (self.group_by, folder) else {
+            return Ok(None);
+        };
+        let told = format!("{} {}", self.source.host, file.folder_number()?);
+        let tail: String = blake3::hash(told.as_bytes()).to_hex().chars().take(12).collect();
+        Ok(Some(format!("{}-{tail}", safe(&folder.to_string_lossy()))))
+    }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use lucid_api::v1::sessions::SessionSource;
 use lucid_store::files::disk::real::{PRIVATE_FILE, close_to_others, private_folder};
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::process::geteuid;
@@ -29,6 +30,9 @@ pub struct Recording {
     pub user: String,
     /// What is kept with it.
     pub metadata: BTreeMap<String, String>,
+    /// Where it comes from: not there of what an earlier version began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SessionSource>,
     /// When it began.
     pub started_at: String,
     /// Where in the file the session begins.
@@ -77,7 +81,7 @@ impl Spool {
         let lock = how.custom_flags(NO_LINKS).open(folder.join(LOCK)).with_context(context)?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             anyhow::bail!(
-                "the spool \"{}\" is in use by another `lucid watch`: end that one, or name another \
+                "the spool \"{}\" is in use by another `lucid watch` or `lucid sink`: end that one, or name another \
                  folder with --spool",
                 folder.display()
             );

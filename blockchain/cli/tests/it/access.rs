@@ -26,7 +26,10 @@ pub fn run_as(
     arguments: &[&dyn AsRef<OsStr>],
 ) -> Output {
     let mut command = home.command(arguments);
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).env("LUCID_TOKEN", token);
+    command
+        .env_remove("LUCID_DATA")
+        .env("LUCID_DATA_CHAIN_URL", &server.url)
+        .env("LUCID_TOKEN", token);
     command.output().unwrap()
 }
 
@@ -174,6 +177,10 @@ fn a_recorder_that_is_seized_can_neither_read_back_nor_remove() {
         &["show", "cam-door"],
         &["cat", "cam-door"],
         &["restore", "cam-files", "-o", "back"],
+        &["tree", "cam-files"],
+        &["diff", "cam-files", "cam-files"],
+        &["stats"],
+        &["show", "--chunks", "cam-door"],
         &["find", "*"],
         &["rm", "cam-door", "--yes"],
         &["prove", "cam-door", "-o", "proof"],

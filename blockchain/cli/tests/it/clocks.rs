@@ -103,11 +103,14 @@ fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
     let plan = WatchPlan {
         folder: folder.clone(),
         not: Vec::new(),
-        prefix: String::new(),
+        naming: "{path}-{tail}".parse().unwrap(),
+        group_by: None,
         user: String::new(),
         metadata: Default::default(),
+        source: Default::default(),
         idle: Duration::ZERO,
         interval: Duration::ZERO,
+        polls: true,
         once: true,
         clock: clock.clone(),
     };
@@ -143,19 +146,26 @@ fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
 }
 
 /// The folder of a home, as the verbs open it by the clock that this is given.
-fn opened_by(home: &Home) -> lucid::cmd::Home {
+pub fn opened_by(home: &Home) -> lucid::cmd::Home {
     lucid::cmd::Home {
         data: home.data().to_owned(),
         server: None,
         key_file: None,
+        limit_upload: None,
+        limit_download: None,
         token_file: None,
         ca: None,
         pin: None,
         passphrase_file: None,
+        profile: None,
+        expected: None,
         blocks: None,
+        reserve: None,
         read_only: false,
         reading: None,
+        beside: false,
         typed: None,
+        heard: Default::default(),
     }
 }
 
@@ -215,7 +225,7 @@ fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() 
     let server = Server::start(&home);
     // A user who asks a server is told the same.
     let told = String::from_utf8(server.run(&home, &[&"show", &here])).unwrap();
-    let wanted = "times      2026-01-27T10:00:00.000000Z to 2026-01-27T10:10:00.000000Z; each may be \
+    let wanted = "times      2026-01-27T10:00:00Z to 2026-01-27T10:10:00Z; each may be \
                   wrong by up to 901 s";
     assert!(told.contains(wanted), "{told}");
     let remote = Remote::connect_briefly(&server.url.parse().unwrap(), Default::default()).unwrap();

@@ -142,11 +142,13 @@ fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<
     let options = Options {
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
+        expected: None,
         create: false,
         encrypt: true,
         root_key_file: None,
         passphrase: None,
         owner: "a test".into(),
+        reserve: Default::default(),
         now: later().to_string(),
     };
     let opened = Opened::open(&home.data().join(FOLDER_OWNER), &options).unwrap();
@@ -250,13 +252,20 @@ impl Copied {
             data: self.folder.path().to_owned(),
             server: None,
             key_file: None,
+            limit_upload: None,
+            limit_download: None,
             token_file: None,
             ca: None,
             pin: None,
             passphrase_file: None,
+            profile: None,
+            expected: None,
+            reserve: None,
             read_only: false,
             reading: None,
+            beside: false,
             typed: None,
+            heard: Default::default(),
         }
     }
 }
@@ -638,7 +647,12 @@ fn a_damaged_catalogue_page_costs_no_more_through_a_server() {
         let client = Home::new();
         let out = client.at("out");
         let mut command = client.command(&[&"restore", &"s", &"-o", &out]);
-        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        let ran: Ran = command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &server.url)
+            .output()
+            .unwrap()
+            .into();
         assert_eq!(ran.code, 1);
         assert!(ran.err.contains("chunks/00000001.seg at byte"), "{}", ran.err);
         let count = fs::read_dir(out).map_or(0, Iterator::count);
@@ -712,7 +726,12 @@ fn a_damaged_catalogue_page_costs_a_search_the_names_on_it_and_is_named() {
         let server = Server::start(&broken);
         let client = Home::new();
         let mut command = client.command(&[&"find", &"???? long name*"]);
-        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        let ran: Ran = command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &server.url)
+            .output()
+            .unwrap()
+            .into();
         drop(server);
         for ran in [ran, broken.run(&[&"find", &"???? long name*"])] {
             assert_eq!(ran.code, 1, "{}", ran.err);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 use lucid::ending::CODES;
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use lucid_data_chain::ops::OpError;
 use lucid_http::reply::Refusal;
 use lucid_store::{Damage, StoreError};
@@ -18,15 +18,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::home::Home;
 use super::server::Server;
+use super::walk::{Reader, fenced, programs};
 
 /// How long a service may take to start on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
@@ -46,21 +47,8 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// The lines of fenced code of one kind.
-fn fenced(text: &str, kind: &str) -> Vec<String> {
-    let mut inside = false;
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        match line.strip_prefix("```") {
-            Some(fence) => inside = fence == kind && !inside,
-            None if inside => lines.push(line.to_owned()),
-            None => {}
-        }
-    }
-    lines
-}
-
-fn copy_folder(from: &Path, to: &Path) {
+/// Copies a folder of plain files and folders.
+pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let (from, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
@@ -69,31 +57,6 @@ fn copy_folder(from: &Path, to: &Path) {
             false => drop(std::fs::copy(&from, to.join(name)).unwrap()),
         }
     }
-}
-
-/// Where programs are, ours first.
-fn programs() -> String {
-    let ours = Path::new(env!("CARGO_BIN_EXE_lucid")).parent().unwrap().display();
-    format!("{ours}:/usr/local/bin:/usr/bin:/bin")
-}
-
-/// A shell as the reader has it: the program in its path, and no settings.
-fn shell(folder: &Path, command: &str) -> Command {
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", command]).current_dir(folder).env_clear();
-    shell.env("PATH", programs()).stdin(Stdio::null());
-    // Any free port, since others may be at work on this machine.
-    shell.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
-    shell
-}
-
-/// Runs a command that ends, and wants the exit code that its remark names.
-fn run(folder: &Path, command: &str) {
-    let wanted = command.split_once("# exit code ").map_or("0", |(_, code)| code);
-    let output = shell(folder, command).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let code = output.status.code().map(|code| code.to_string());
-    assert_eq!(code.as_deref(), Some(wanted), "{command}\n{said}");
 }
 
 /// Ends a child that a failed test leaves behind.
@@ -107,8 +70,8 @@ impl Drop for Guarded {
 }
 
 /// Runs a command that serves, asks it something, and tells it to end.
-fn serve(folder: &Path, command: &str) {
-    let child = shell(folder, &format!("exec {command}")).stdout(Stdio::piped()).spawn().unwrap();
+fn serve(reader: &Reader, command: &str) {
+    let child = reader.shell(&format!("exec {command}")).stdout(Stdio::piped()).spawn().unwrap();
     let mut child = Guarded(child);
     let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     let (tell, told) = mpsc::channel();
@@ -121,7 +84,7 @@ fn serve(folder: &Path, command: &str) {
     };
     let port = started.split_once("127.0.0.1:").map(|(_, rest)| rest).unwrap();
     let port: String = port.chars().take_while(char::is_ascii_digit).collect();
-    run(folder, &format!("lucid ls --server http://127.0.0.1:{port}"));
+    reader.run(&format!("lucid ls --server http://127.0.0.1:{port}"));
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
     assert_eq!(child.0.wait().unwrap().code(), Some(0), "{command}");
 }
@@ -130,12 +93,13 @@ fn serve(folder: &Path, command: &str) {
 fn the_tour_runs_as_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&root().join("docs"), &folder.path().join("docs"));
+    let reader = Reader::new(folder.path());
     let mut count = 0;
     for line in fenced(&read("README.md"), "console") {
         let command = line.strip_prefix("$ ").unwrap();
         match command == "lucid up" {
-            true => serve(folder.path(), command),
-            false => run(folder.path(), command),
+            true => serve(&reader, command),
+            false => drop(reader.run(command)),
         }
         count += 1;
     }
@@ -310,46 +274,6 @@ fn hold_to_founding(server: &Server, token: Option<&str>) {
     }
 }
 
-/// Whether a line is as it was foreseen, where `…` stands for anything.
-fn is_like(line: &str, foreseen: &str) -> bool {
-    let mut parts = foreseen.split('…');
-    let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-/// Every command is run, and answered as it is told, errors and their remedies too.
-#[test]
-fn the_first_hour_goes_as_it_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let told = fenced(&read("docs/FIRST-HOUR.md"), "console");
-    let mut steps: Vec<(String, Vec<String>)> = Vec::new();
-    for line in told {
-        match line.strip_prefix("$ ") {
-            Some(command) => steps.push((command.to_owned(), Vec::new())),
-            None => steps.last_mut().unwrap().1.push(line),
-        }
-    }
-    assert!(steps.len() > 20, "the hour has {} commands", steps.len());
-    for (command, foreseen) in steps {
-        let wanted = command.split_once("# exit code ").map_or("0", |(_, code)| code);
-        let output = shell(folder.path(), &format!("{{ {command}\n}} 2>&1")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
-        let is_foreseen = lines.len() == foreseen.len()
-            && lines.iter().zip(&foreseen).all(|(line, foreseen)| is_like(line, foreseen));
-        assert!(is_foreseen, "$ {command}\nforeseen: {foreseen:#?}\nsaid:\n{said}");
-        let code = output.status.code().map(|code| code.to_string());
-        assert_eq!(code.as_deref(), Some(wanted), "{command}\n{said}");
-    }
-}
-
 #[test]
 fn exactly_two_commands_start_it() {
     let commands = fenced(&read("README.md"), "sh");
@@ -454,11 +378,50 @@ fn the_table_of_codes_is_the_one_that_services_answer_by() {
     documented.sort();
     answered.sort();
     assert_eq!(documented, answered);
+    // And so are those of the documented API.
+    let listed: Vec<_> = rows(&text, "| documented code | means |")
+        .into_iter()
+        .map(|row| (row[0].trim_matches('`').to_owned(), row[1].to_owned()))
+        .collect();
+    let answered = Documented::ALL.iter();
+    let answered: Vec<_> =
+        answered.map(|(code, means)| (code.as_str().to_owned(), (*means).to_owned())).collect();
+    assert_eq!(listed, answered);
     // Everything else that the document calls a code of status 409 is one.
     for part in text.split("409 `").skip(1) {
         let named = part.split('`').next().unwrap();
         let code = ErrorCode::parse(named).unwrap_or_else(|| panic!("{named}"));
         assert_eq!(code.status(), 409, "{named}");
+    }
+}
+
+/// Every code is asserted by a test that provokes it: by its word, or by its name in the code.
+#[test]
+fn every_code_is_provoked_by_a_test() {
+    let mut tests = String::new();
+    let mut folders: Vec<_> = ["http", "data", "manager", "cli"]
+        .map(|name| root().join("blockchain").join(name).join("tests"))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.ends_with("cli/tests/it/documents.rs") => {}
+                false if path.extension().is_some_and(|kind| kind == "rs") => {
+                    tests.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+                false => {}
+            }
+        }
+    }
+    for code in ErrorCode::ALL {
+        let (word, name) = (format!("\"{}\"", code.as_str()), format!("ErrorCode::{code:?}"));
+        assert!(tests.contains(&word) || tests.contains(&name), "no test provokes {word}");
+    }
+    for (code, _) in Documented::ALL {
+        let word = format!("\"{}\"", code.as_str());
+        assert!(tests.contains(&word), "no test provokes {word}");
     }
 }
 
@@ -505,13 +468,22 @@ fn every_route_is_documented() {
 }
 
 #[test]
-fn every_setting_is_documented() {
-    let text = read("docs/OPERATING.md");
+fn the_manual_of_settings_is_the_one_that_the_programs_write() {
+    let home = Home::new();
+    let manual = home.done(&[&"config", &"manual"]).text();
+    assert!(
+        manual == read("docs/CONFIGURATION.md"),
+        "write it anew: lucid config manual > docs/CONFIGURATION.md"
+    );
     let nothing = BTreeMap::new();
-    let data = lucid_data_chain::config::load(&nothing, None).unwrap().effective;
-    let chain = lucid_block_manager::config::Config::load(&nothing, None).unwrap().effective;
-    assert!(data.len() > 5 && chain.len() > 5);
-    for setting in data.iter().chain(&chain) {
-        assert!(text.contains(&setting.name), "{}", setting.name);
+    let data = lucid_data_chain::config::load(&nothing, None).unwrap();
+    let chain = lucid_block_manager::config::Config::load(&nothing, None).unwrap();
+    let asked: Vec<_> = data.asked.iter().chain(&chain.asked).collect();
+    assert!(asked.len() > 80, "{}", asked.len());
+    for name in asked {
+        assert!(manual.contains(&format!("`{name}`")), "{name}");
+    }
+    for line in manual.lines().filter(|line| line.starts_with("| `")) {
+        assert!(!line.ends_with("|  |"), "nothing is said of {line}");
     }
 }

@@ -50,7 +50,10 @@ impl Door {
 
     fn run(&self, home: &Home, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> Ran {
         let mut command = home.command(arguments);
-        command.env("LUCID_DATA_CHAIN_URL", &self.url).stdin(Stdio::piped());
+        command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &self.url)
+            .stdin(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         std::thread::scope(|scope| {
@@ -180,7 +183,7 @@ fn a_stream_outlives_its_server_and_may_begin_before_it() {
         (20_000..30_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let mut command = home.command(&[&"append", &"--session", &"live", &"--seal-on-eof"]);
-    command.env("LUCID_DATA_CHAIN_URL", &url).stdin(Stdio::piped());
+    command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &url).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let bytes = noise(2, 6_000_000);
@@ -192,7 +195,12 @@ fn a_stream_outlives_its_server_and_may_begin_before_it() {
     let server = Server::start_on(&behind, port);
     let kept = |server: &Server| {
         let mut command = home.command(&[&"--json", &"show", &"live"]);
-        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        let ran: Ran = command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &server.url)
+            .output()
+            .unwrap()
+            .into();
         if ran.code == 0 { ran.json()["offset"].as_u64().unwrap() } else { 0 }
     };
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -220,7 +228,8 @@ fn an_archive_that_was_killed_begins_anew_under_its_id_though_the_folder_has_cha
     let door = Door::before(&server, &[Fate::NeverSealed]);
     let tree = home.file("tree/one", noise(1, 300_000)).parent().unwrap().to_owned();
     let mut archive = home.command(&[&"archive", &tree, &"--session", &"s"]);
-    let mut child = archive.env("LUCID_DATA_CHAIN_URL", &door.url).spawn().unwrap();
+    let mut child =
+        archive.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &door.url).spawn().unwrap();
     wait(|| door.fates.lock().unwrap().is_empty().then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();

@@ -73,7 +73,7 @@ fn two_services_behind_another_chain_anchor_there() {
     let info = first.done(&[&"--json", &"chain", &"info", &"--manager", &authority.chain]).json();
     let key = info["signs_with"].as_str().unwrap();
     let settings = [
-        ("BLOCKCHAIN_ENGINE_URL", authority.chain.as_str()),
+        ("LUCID_CHAIN_FOLLOW_URL", authority.chain.as_str()),
         ("LUCID_CHAIN_PRODUCER_KEY", key),
         ("SYNC_INTERVAL_SECONDS", "0.1"),
     ];

@@ -81,7 +81,7 @@ impl Home {
 
     pub fn command(&self, arguments: &[&dyn AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
-        command.env_clear().current_dir(self.folder.path()).arg("--data").arg(&self.data);
+        command.env_clear().current_dir(self.folder.path()).env("LUCID_DATA", &self.data);
         command.args(arguments.iter().map(|argument| argument.as_ref()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -316,7 +316,8 @@ pub fn copy(from: &Path, to: &Path) {
         let target = to.join(found.file_name());
         if found.file_type().unwrap().is_dir() {
             copy(&found.path(), &target);
-        } else {
+        } else if found.file_type().unwrap().is_file() {
+            // A socket that a killed owner left cannot be copied.
             fs::copy(found.path(), target).unwrap();
         }
     }

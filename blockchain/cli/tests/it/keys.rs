@@ -205,23 +205,32 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 34] = [
+const VERBS: [(&str, &[&str]); 46] = [
+    ("config show", &[]),
+    ("config manual", &[]),
+    ("completions", &["bash"]),
     ("archive", &["file", "--session", "again"]),
     ("append", &["file", "--session", "streamed"]),
     ("seal", &["open"]),
     ("watch", &["recordings", "--once"]),
     ("mirror", &["second-store"]),
     ("ls", &[]),
+    ("tree", &["first"]),
+    ("diff", &["first", "first"]),
+    ("stats", &[]),
     ("find", &["*"]),
     ("query", &["blocks"]),
     ("show", &["first"]),
     ("retention", &[]),
     ("keys show", &["--public"]),
     ("cat", &["first", "file"]),
+    ("follow", &["closed"]),
+    ("play", &["closed", "--raw"]),
     ("restore", &["first", "-o", "restored"]),
     ("verify", &["--all"]),
     ("prove", &["first", "-o", "bundle"]),
     ("rm", &["going", "--yes"]),
+    ("forget", &["--keep-last", "1"]),
     ("hold", &["first"]),
     ("release", &["first"]),
     ("retain", &["first", "--until", "2036-01-01"]),
@@ -234,12 +243,15 @@ const VERBS: [(&str, &[&str]); 34] = [
     ("keys rotate", &[]),
     ("keys export", &["exported"]),
     ("keys import", &["imported"]),
+    ("keys verify-export", &["exported"]),
     ("keys rewrap", &[]),
     ("chain info", &[]),
     ("chain export", &["blocks"]),
     ("chain validate", &[]),
     ("chain begin-anew", &["--reason", "a test"]),
+    ("doctor", &[]),
     ("doctor", &["--accept-clock"]),
+    ("init", &[]),
 ];
 
 /// Rows of the table in OPERATING: each verb, and what it does with a key file and with a passphrase.
@@ -284,6 +296,9 @@ fn every_verb_honours_or_refuses_a_key_as_the_table_says() {
         let open: [&dyn AsRef<OsStr>; 6] =
             [&"append", &"--session", &"open", &"--keep-open", &option, &right];
         assert_eq!(store.fed(&open, b"open").code, 0);
+        let closed: [&dyn AsRef<OsStr>; 6] =
+            [&"append", &"--session", &"closed", &"--seal-on-eof", &option, &right];
+        assert_eq!(store.fed(&closed, b"{\"version\":2}\n").code, 0);
         let plain = Home::new();
         plain.done(&[&"archive", &plain.file("file", "x"), &"--no-encryption"]);
         for (verb, more) in VERBS {

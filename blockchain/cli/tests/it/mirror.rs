@@ -202,7 +202,12 @@ fn copies_of_a_sessions_own_come_back_too() {
     let client = lucid_api_client(&server.url);
     assert!(!client.verify_session("s", None).unwrap().verified);
     let scrub = [&"scrub" as &dyn AsRef<OsStr>, &"--now"];
-    let scrub = home.command(&scrub).env("LUCID_DATA_CHAIN_URL", &server.url).status().unwrap();
+    let scrub = home
+        .command(&scrub)
+        .env_remove("LUCID_DATA")
+        .env("LUCID_DATA_CHAIN_URL", &server.url)
+        .status()
+        .unwrap();
     assert_eq!(scrub.code(), Some(1), "damage was found");
     assert_eq!(mirror(&server)["healed"], 1);
     assert!(client.verify_session("s", None).unwrap().verified);

@@ -200,7 +200,12 @@ fn a_server_answers_what_its_folder_does_and_what_it_says_is_held_against_the_ch
         let words: Vec<_> =
             all.iter().chain(more).map(|word| word as &dyn AsRef<std::ffi::OsStr>).collect();
         let mut command = client.command(&words);
-        command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into()
+        command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &server.url)
+            .output()
+            .unwrap()
+            .into()
     };
     let ran = verify(&["--manager", &server.chain]);
     assert_eq!(ran.code, 1, "{}", ran.err);

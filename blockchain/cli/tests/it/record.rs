@@ -107,7 +107,7 @@ fn what_it_writes_is_durable_and_marked_before_it_ends() {
     let server = Server::start(&behind);
     let script = "echo first; read line; echo $line; exit 7";
     let mut command = home.command(&shell(&"live", &script));
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
+    command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -115,7 +115,12 @@ fn what_it_writes_is_durable_and_marked_before_it_ends() {
     assert_eq!(line, "first\n");
     let read = || {
         let mut command = home.command(&[&"cat", &"live"]);
-        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        let ran: Ran = command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &server.url)
+            .output()
+            .unwrap()
+            .into();
         (ran.code == 0 && ran.out == b"first\n").then_some(())
     };
     wait(read);
@@ -186,7 +191,7 @@ fn a_recorder_that_is_ended_while_the_server_is_away_says_what_is_lost() {
     let server = Server::start(&behind);
     let mut command =
         home.command(&shell(&"s", &"echo ready; read go; echo never kept; touch written"));
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
+    command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -241,12 +246,17 @@ fn a_program_goes_on_when_its_recording_fails() {
     let server = Server::start(&behind);
     let script = "echo first; read line; for i in 1 2 3; do echo $i; done; exit 0";
     let mut command = home.command(&shell(&"s", &script));
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
+    command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let shown = || {
         let mut command = home.command(&[&"--json", &"show", &"s"]);
-        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        let ran: Ran = command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &server.url)
+            .output()
+            .unwrap()
+            .into();
         (ran.code == 0 && ran.json()["offset"] == 6).then_some(())
     };
     wait(shown);

@@ -148,7 +148,8 @@ fn under(umask: &str, home: &Home, arguments: &[&dyn AsRef<OsStr>]) {
     let mut shell = Command::new("/bin/sh");
     shell.env_clear().current_dir(command.get_current_dir().unwrap());
     shell.arg("-c").arg(format!("umask {umask}; exec \"$0\" \"$@\"")).arg(command.get_program());
-    let ran: Ran = shell.args(command.get_args()).output().unwrap().into();
+    let ran: Ran =
+        shell.args(command.get_args()).env("LUCID_DATA", home.data()).output().unwrap().into();
     assert_eq!(ran.code, 0, "{}{}", ran.err, ran.text());
 }
 
@@ -271,7 +272,7 @@ fn no_password_in_an_address_is_shown() {
     let helped: [(&str, &[&dyn AsRef<OsStr>]); 3] = [
         ("LUCID_DATA_CHAIN_URL", &[&"ls", &"--help"]),
         ("LUCID_BLOCK_MANAGER_URL", &[&"chain", &"info", &"--help"]),
-        ("BLOCKCHAIN_ENGINE_URL", &[&"chain", &"sync", &"--help"]),
+        ("LUCID_CHAIN_FOLLOW_URL", &[&"chain", &"sync", &"--help"]),
     ];
     for (name, help) in helped {
         let ran: Ran = home.command(help).env(name, good).output().unwrap().into();

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,10 +14,12 @@ use crate::home::{Home, Snapshot, noise, prose};
 
 /// Both services in a process of their own; dropping it ends them.
 pub struct Server {
-    child: Child,
+    pub child: Child,
     pub url: String,
     /// Of the block-manager.
     pub chain: String,
+    /// What they say after it, until they end.
+    pub log: Receiver<String>,
 }
 
 impl Server {
@@ -49,15 +52,20 @@ impl Server {
                 break address();
             }
         };
-        // What the server says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url, chain }
+        // What the server says later must not fill the pipe, even where the test does not want it.
+        let (say, log) = mpsc::channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(say.send(line.unwrap()))));
+        Self { child, url, chain, log }
     }
 
     /// A command against the server; its own `--data` holds nothing.
     pub fn run(&self, home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Vec<u8> {
         let mut command = home.command(arguments);
-        let ran = command.env("LUCID_DATA_CHAIN_URL", &self.url).output().unwrap();
+        let ran = command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &self.url)
+            .output()
+            .unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         ran.stdout
     }
@@ -179,17 +187,27 @@ fn log_of(home: &Home, flags: &[&dyn AsRef<OsStr>], settings: &[(&str, &str)]) -
     reading.join().unwrap()
 }
 
+/// Sends a signal.
+pub fn tell(child: &Child, signal: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
 /// Tells both to end, and waits until they have; where they do not within what is documented, they are
 /// killed.
 fn terminated(child: &mut Child) -> ExitStatus {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    told(child, "-TERM")
+}
+
+/// Tells them to end by a signal, and waits as long.
+pub fn told(child: &mut Child, signal: &str) -> ExitStatus {
+    tell(child, signal);
     let asked = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        if asked.elapsed() > Duration::from_secs(10) {
+        if asked.elapsed() > Duration::from_secs(60) {
             child.kill().unwrap();
             child.wait().unwrap();
             panic!("they go on after they were told to end");
@@ -262,19 +280,21 @@ fn both_services_end_soon_while_a_folder_opens_and_beside_a_block_manager_that_h
         command.env(setting.0, setting.1).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     };
-    let mut child = start(("LUCID_MASTER_KEY_FILE", key.as_os_str()));
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let writer = loop {
-        assert!(child.try_wait().unwrap().is_none(), "they do not wait for the key");
-        let mut options = std::fs::OpenOptions::new();
-        match options.write(true).custom_flags(nonblocking).open(&key) {
-            Ok(writer) => break writer,
-            // Nobody reads it yet.
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
-    assert!(terminated(&mut child).success());
-    drop(writer);
+    for signal in ["-TERM", "-INT"] {
+        let mut child = start(("LUCID_MASTER_KEY_FILE", key.as_os_str()));
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let writer = loop {
+            assert!(child.try_wait().unwrap().is_none(), "they do not wait for the key");
+            let mut options = std::fs::OpenOptions::new();
+            match options.write(true).custom_flags(nonblocking).open(&key) {
+                Ok(writer) => break writer,
+                // Nobody reads it yet.
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        assert!(told(&mut child, signal).success(), "{signal}");
+        drop(writer);
+    }
 
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", hanging.local_addr().unwrap());

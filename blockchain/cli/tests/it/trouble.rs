@@ -157,6 +157,65 @@ fn a_full_disk_stops_the_work_in_one_sentence_and_loses_nothing() {
 }
 
 #[test]
+fn what_is_removed_from_a_full_disk_gives_room_back_and_archiving_goes_on() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&place.path().join("disk"), 192 << 20) else { return };
+    let home = Home::new().with_data(disk.0.join("store"));
+    let free = || {
+        let now = rustix::fs::statvfs(&disk.0).unwrap();
+        now.f_bavail * now.f_frsize
+    };
+    let mut kept = 0;
+    loop {
+        let file = home.file("file", noise(kept, 6 << 20));
+        let ran = home.run(&[&"archive", &file, &"--session", &format!("s{kept}")]);
+        if ran.code == 0 {
+            kept += 1;
+            continue;
+        }
+        assert_eq!(ran.code, 74, "{}{}", ran.err, ran.text());
+        assert!(ran.complaint().contains("stay free for what gives room back"), "{}", ran.err);
+        break;
+    }
+    assert!(kept > 20, "{kept} sessions fitted");
+    // A sixteenth of the disk was to stay free, and most of it did: the index grows, too.
+    assert!(free() > 8 << 20, "{} bytes are free", free());
+    // What stays of the segment has to fit into the reserve, until the old one is gone.
+    for gone in 1..kept {
+        home.done(&[&"rm", &"--yes", &format!("s{gone}")]);
+    }
+    let collected = home.json(&[&"gc"]);
+    assert!(collected["bytes_freed"].as_u64().unwrap() > 100 << 20, "{collected}");
+    assert!(free() > 100 << 20, "{} bytes are free", free());
+    assert!(home.done(&[&"cat", &"s0", &"file"]).out == noise(0, 6 << 20));
+    home.archive("more", &home.file("more", noise(100, 12 << 20)));
+    assert!(home.done(&[&"cat", &"more", &"more"]).out == noise(100, 12 << 20));
+    home.assert_sound();
+
+    // A reserve that is named counts instead.
+    let file = home.file("little", "little");
+    let why = home.refused(74, &[&"--reserve", &"200000000", &"archive", &file]);
+    assert!(why.contains("190 MiB stay free"), "{why}");
+    home.done(&[&"--reserve", &"0", &"archive", &file]);
+}
+
+#[test]
+fn on_a_disk_that_others_filled_to_the_last_byte_sessions_can_still_be_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&place.path().join("disk"), 128 << 20) else { return };
+    let home = Home::new().with_data(disk.0.join("store"));
+    home.archive("s", &home.file("a", noise(1, 20 << 20)));
+    home.archive("t", &home.file("b", noise(2, 1 << 20)));
+    disk.fill_up();
+    home.done(&[&"rm", &"--yes", &"s"]);
+    home.done(&[&"gc"]);
+    let now = rustix::fs::statvfs(&disk.0).unwrap();
+    assert!(now.f_bavail * now.f_frsize > 16 << 20, "{} blocks are free", now.f_bavail);
+    home.archive("u", &home.file("c", noise(3, 1 << 20)));
+    home.assert_sound();
+}
+
+#[test]
 fn a_store_on_a_disk_without_a_single_free_byte_can_still_be_read() {
     let place = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(&place.path().join("disk"), 256 << 20) else { return };
@@ -198,11 +257,13 @@ fn a_store_in_use_names_who_uses_it() {
         &Options {
             service: FOLDER_OWNER,
             signing_key: SIGNING_KEY,
+            expected: None,
             create: false,
             encrypt: true,
             root_key_file: None,
             passphrase: None,
             owner: "`lucid up`".into(),
+            reserve: Default::default(),
             now: Timestamp::from_micros(0).to_string(),
         },
     )
@@ -219,9 +280,10 @@ fn a_store_in_use_names_who_uses_it() {
         &[&"prove", &"s", &"-o", &out],
         &[&"reindex"],
     ];
+    let held_by = format!("is in use by `lucid up` (process {})", std::process::id());
+    // Those that only read wait a while for a door.
     for verb in verbs {
         let why = home.hindered(verb);
-        let held_by = format!("is in use by `lucid up` (process {})", std::process::id());
         assert!(why.contains(&held_by), "{why}");
     }
     held.close().unwrap();

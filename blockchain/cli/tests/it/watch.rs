@@ -119,7 +119,11 @@ fn a_watcher_goes_on_after_every_break() {
     let watch = || {
         let mut command =
             home.command(&[&"watch", &folder, &"--idle", &"2", &"--interval", &"0.05"]);
-        command.env("LUCID_DATA_CHAIN_URL", &url).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .env_remove("LUCID_DATA")
+            .env("LUCID_DATA_CHAIN_URL", &url)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         Watching(command.spawn().unwrap())
     };
     let listed = |server: &Server| -> BTreeMap<String, Vec<Value>> {
@@ -189,7 +193,8 @@ fn a_spool_is_of_one_store() {
     server.run(&home, &once);
     let (other, empty) = (Home::new(), Server::start(&Home::new()));
     let mut command = other.command(&once);
-    let ran = command.env("LUCID_DATA_CHAIN_URL", &empty.url).output().unwrap();
+    let ran =
+        command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &empty.url).output().unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(1), "{said}");
     assert!(said.contains("is of store"), "{said}");
@@ -232,7 +237,7 @@ fn one_bad_folder_path_or_file_does_not_stop_or_slow_the_others() {
         .unwrap();
     assert!(long.success());
     let mut command = home.command(&[&"watch", &folder, &"--idle", &"0.3", &"--interval", &"0.05"]);
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null());
+    command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null());
     let mut watching = Watching(command.spawn().unwrap());
     let told = remarks(&mut watching.0);
     remark(&told, &["xxxx", "too long"]);
@@ -421,7 +426,11 @@ fn a_file_that_is_written_over_while_it_is_watched_is_sealed_as_it_is_at_last() 
     let folder = home.at("recordings");
     grow(&home, "placed", b"aaaa\n");
     let mut command = home.command(&[&"watch", &folder, &"--idle", &"1", &"--interval", &"0.05"]);
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .env_remove("LUCID_DATA")
+        .env("LUCID_DATA_CHAIN_URL", &server.url)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let _watching = Watching(command.spawn().unwrap());
     let listed = || {
         let lines = String::from_utf8(server.run(&home, &[&"--json", &"ls"])).unwrap();
@@ -545,7 +554,7 @@ fn a_server_that_died_and_came_back_is_spoken_of_though_there_was_nothing_to_sen
     let folder = home.at("recordings");
     let mut command =
         home.command(&[&"watch", &folder, &"--interval", &"0.02", &"--idle", &"0.02"]);
-    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null());
+    command.env_remove("LUCID_DATA").env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null());
     let mut watching = Watching(command.spawn().unwrap());
     let told = remarks(&mut watching.0);
     wait(|| {

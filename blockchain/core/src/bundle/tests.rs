@@ -14,6 +14,7 @@ use crate::catalogue::{Entry, EntryKind, FileTime, Owner};
 use crate::claim::Claim as _;
 use crate::cut::ChunkProfile;
 use crate::digest::{ChunkId, SessionRoot};
+use crate::elsewhere::session_uuid;
 use crate::json::Json;
 use crate::manifest::{Appendix, AppendixKind, End, ExitStatus, Version};
 use crate::page::PageWriter;
@@ -286,6 +287,19 @@ impl World {
         Bundle::build(subject, &self.manifest, &self.hashes, leaves.clone(), &edge_chunks, pages)
     }
 
+    /// The anchor, and what an engine says that keeps no chain of ours.
+    pub(crate) fn elsewhere(&self) -> AnchoredElsewhere {
+        let words = Elsewhere {
+            engine: "http://engine:8084".into(),
+            session: session_uuid(&self.manifest.session_id),
+            status: "confirmed".into(),
+            transaction: Some("0xfeed".into()),
+            height: Some(7),
+            confirmed_at: Some("2026-03-01T13:00:01".into()),
+        };
+        AnchoredElsewhere { transaction: self.anchored().transaction, words }
+    }
+
     pub(crate) fn prove(&self, subject: Subject) -> Bundle {
         self.try_prove(subject).unwrap().anchored_in(self.anchored())
     }
@@ -380,6 +394,37 @@ fn bundles_are_frozen() {
         assert!(vectors.contains(&found), "{found}");
         let line = vectors.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         assert_eq!(Bundle::decode(&hex::decode(line.unwrap()).unwrap()), Ok(bundle));
+    }
+}
+
+// Frozen: with and without a way into a block.
+#[test]
+fn the_words_of_another_engine_are_a_part_of_their_own() {
+    let vectors = include_str!("../../tests/vectors/bundle.txt");
+    let world = world(Plan { layout: Layout::Raw, scale: 1, chunk_bytes: 100, ..SMALL });
+    let without = world.try_prove(Subject::Bytes(90, 110)).unwrap();
+    let with = without.clone().anchored_elsewhere(world.elsewhere());
+    let both = world.prove(Subject::Bytes(90, 110)).anchored_elsewhere(world.elsewhere());
+    let line = |name, bundle: &Bundle| format!("\n{name} {}\n", hex::encode(bundle.encode()));
+    let found = [line("elsewhere", &with), line("both", &both)];
+    assert!(found.iter().all(|found| vectors.contains(found)), "{}", found.concat());
+    for bundle in [&with, &both] {
+        assert_eq!(Bundle::decode(&bundle.encode()).as_ref(), Ok(bundle));
+    }
+    // All that was there before stands as it stood.
+    let (before, bytes) = (without.encode(), with.encode());
+    let end = before.len() - CHECKSUM_BYTES - 1;
+    assert_eq!((&bytes[..end], bytes[end]), (&before[..end], 2));
+    for wrong in [1, 3, 255] {
+        let parts =
+            [&before[..end], &[wrong], &bytes[end + 1..bytes.len() - CHECKSUM_BYTES]].concat();
+        assert!(matches!(Bundle::decode(&sealed(&parts)), Err(BundleFault::Wire(_))), "{wrong}");
+    }
+    // One part of a kind, and an end behind it.
+    let part = &bytes[end..bytes.len() - CHECKSUM_BYTES - 1];
+    for more in [part, &[1][..], &[]] {
+        let parts = [&bytes[..bytes.len() - CHECKSUM_BYTES - 1], more].concat();
+        assert!(matches!(Bundle::decode(&sealed(&parts)), Err(BundleFault::Wire(_))), "{more:?}");
     }
 }
 
@@ -540,6 +585,17 @@ fn any_anchored() -> impl Strategy<Value = AnchorInclusion> {
     )
 }
 
+fn any_elsewhere() -> impl Strategy<Value = AnchoredElsewhere> {
+    let word = || "\\PC{1,40}";
+    let option = || proptest::option::of(word());
+    (word(), word(), word(), option(), any::<Option<u64>>(), option(), "\\PC{0,40}").prop_map(
+        |(engine, session, status, transaction, height, confirmed_at, text)| {
+            let words = Elsewhere { engine, session, status, transaction, height, confirmed_at };
+            AnchoredElsewhere { transaction: text, words }
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn anything_that_is_written_reads_back(
@@ -553,11 +609,13 @@ proptest! {
             0..5,
         ),
         anchored in proptest::option::of(any_anchored()),
+        elsewhere in proptest::option::of(any_elsewhere()),
     ) {
         let proof = range_proof.clone();
         let shown = |(leaf, bytes)| PageProof { bytes, leaf, proof: proof.clone() };
         let pages = pages.into_iter().map(shown).collect();
-        let bundle = Bundle { subject, manifest, leaves, range_proof, slices, pages, anchored };
+        let bundle =
+            Bundle { subject, manifest, leaves, range_proof, slices, pages, anchored, elsewhere };
         prop_assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
     }
 

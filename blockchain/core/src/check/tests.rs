@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::block::Block;
-use crate::bundle::Producer;
 use crate::bundle::tests::{Plan, RECORDING, SMALL, T0, World, path, sealed, subjects, world};
+use crate::bundle::{AnchoredElsewhere, Producer};
 use crate::json::Json;
 use crate::session::{Layout, Salt};
 use crate::sign::SigningKey;
@@ -238,6 +238,43 @@ fn a_bundle_without_anchor_or_signature_is_never_proved() {
     assert_eq!(exit(&unsigned, None, &trusted(&world)), 2);
     let trust = [Trust::Key(world.recorder.public()), Trust::BlockHash(world.block.hash)];
     assert_eq!(exit(&unsigned, None, &trust), 0);
+}
+
+#[test]
+fn the_word_of_another_engine_proves_nothing_and_takes_nothing_away() {
+    let world = world(SMALL);
+    let proved = world.prove(Subject::Session);
+    let bare = Bundle { anchored: None, ..proved.clone() };
+    let elsewhere = bare.clone().anchored_elsewhere(world.elsewhere());
+    let report = run(&elsewhere.encode(), Some(&world.content()), &trusted(&world));
+    assert_eq!(report.verdict.exit_code(), 2, "{report:?}");
+    let names: Vec<_> = report.steps.iter().map(|step| (step.name, step.outcome)).collect();
+    let proved_steps = ["bundle", "content", "leaves", "manifest", "anchor", "recorder"];
+    let mut wanted: Vec<_> = proved_steps.map(|name| (name, StepOutcome::Proved)).into();
+    wanted.push(("elsewhere", StepOutcome::NotProved));
+    assert_eq!(names, wanted);
+    let said = &report.steps.last().unwrap().sentence;
+    for word in ["NOT proved", "http://engine:8084 says", "0xfeed", "height 7", "this engine alone"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(report.not_proved.contains(said), "{report:?}");
+    // The engine's word makes nobody's signature good.
+    assert_eq!(exit(&elsewhere, None, &[]), 2);
+    let other = self::world(Plan { session: "other", ..SMALL });
+    let forged = bare.clone().anchored_elsewhere(other.elsewhere());
+    assert_eq!(refused_in(&run(&forged.encode(), None, &trusted(&world))), "anchor");
+    let text = world.elsewhere().transaction.replacen("\"chunk_count\": ", "\"chunk_count\": 1", 1);
+    let broken = AnchoredElsewhere { transaction: text, ..world.elsewhere() };
+    let broken = bare.anchored_elsewhere(broken);
+    assert_eq!(refused_in(&run(&broken.encode(), None, &trusted(&world))), "anchor");
+    // Beside the way into a block it is told, and what is proved stays proved.
+    let both = proved.clone().anchored_elsewhere(world.elsewhere());
+    let report = run(&both.encode(), None, &trusted(&world));
+    assert_eq!(report.verdict, CheckVerdict::Proved);
+    assert!(report.not_proved.iter().any(|s| s.contains("http://engine:8084 says")), "{report:?}");
+    let mixed = proved.anchored_elsewhere(other.elsewhere());
+    assert_eq!(refused_in(&run(&mixed.encode(), None, &trusted(&world))), "anchor");
 }
 
 #[test]

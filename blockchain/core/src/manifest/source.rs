@@ -29,26 +29,32 @@ pub struct Source {
 }
 
 impl Source {
-    /// The rule that it breaks, if it breaks one.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    /// The member that breaks a rule, and the rule, if there is one.
+    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
         let bytes = self.paths.iter().map(Vec::len).chain(self.tags.iter().map(String::len));
         let tags = || self.tags.iter();
         let rules = [
-            (self.host.len() <= HOST_BYTES_MAX, "its host's name is too long"),
-            (self.paths.len() <= PATHS_MAX, "it names too many paths"),
-            (self.tags.len() <= TAGS_MAX, "it has too many tags"),
+            (self.host.len() <= HOST_BYTES_MAX, "host", "its host's name is too long"),
+            (self.paths.len() <= PATHS_MAX, "paths", "it names too many paths"),
+            (self.tags.len() <= TAGS_MAX, "tags", "it has too many tags"),
             (
                 self.paths.iter().all(|path| !path.is_empty() && !path.contains(&0)),
+                "paths",
                 "a path of its source is empty or holds a zero byte",
             ),
             (
                 tags().all(|tag| !tag.is_empty() && tag.len() <= TAG_BYTES_MAX),
+                "tags",
                 "a tag is empty or too long",
             ),
-            (tags().zip(tags().skip(1)).all(|(a, b)| a < b), "its tags do not ascend"),
-            (bytes.sum::<usize>() <= PATHS_AND_TAGS_BYTES_MAX, "its paths and tags are too long"),
+            (tags().zip(tags().skip(1)).all(|(a, b)| a < b), "tags", "its tags do not ascend"),
+            (
+                bytes.sum::<usize>() <= PATHS_AND_TAGS_BYTES_MAX,
+                "paths",
+                "its paths and tags are too long",
+            ),
         ];
-        rules.into_iter().find(|(kept, _)| !kept).map(|(_, rule)| rule)
+        rules.into_iter().find(|(kept, ..)| !kept).map(|(_, member, rule)| (member, rule))
     }
 }
 

@@ -2,40 +2,44 @@
 //!
 //! The delivery of anchors asks it, on a thread that may block.
 
-use lucid_api::client::{BlockManagerClient, ClientError, Retry};
+use std::sync::Arc;
+
+use lucid_api::client::{BlockManagerClient, ClientError};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::transactions::{TransactionProof, TransactionStatus};
 use lucid_core::bundle::{AnchorInclusion, Producer};
 use lucid_core::digest::BlockHash;
-use lucid_http::config::Outbound;
-use lucid_http::serve::Shutdown;
 
-use super::{AnchorEngine, Confirmed, EngineError};
-use crate::config::client_options;
+use super::elsewhere::HttpForeignEngine;
+use super::{AnchorEngine, Confirmed, EngineError, ForeignEngine};
 use crate::fact::KnownChain;
+use crate::integrations::{EngineKind, RemoteManager};
 
 /// A block-manager at an address.
 #[derive(Debug)]
 pub struct HttpEngine {
-    client: BlockManagerClient,
-    shutdown: Shutdown,
+    manager: Arc<RemoteManager>,
+    foreign: HttpForeignEngine,
 }
 
 impl HttpEngine {
-    /// Connects with the first call. Once the shutdown is asked for, it counts as unreachable, so that
-    /// nobody waits for it at the end.
-    pub fn new(url: &str, outbound: &Outbound, shutdown: Shutdown) -> Result<Self, ClientError> {
-        // The delivery tries again later; trying here too would only hold up the other anchors.
-        let retry = Retry { count: 0, delay: outbound.retry_delay };
-        let options = client_options(outbound, retry);
-        Ok(Self { client: BlockManagerClient::new(url, options)?, shutdown })
+    /// Anchors there. Once the service ends, it counts as unreachable, so that nobody waits for it.
+    pub fn new(manager: Arc<RemoteManager>) -> Self {
+        let foreign = HttpForeignEngine::new(manager.clone());
+        Self { manager, foreign }
     }
 
+    /// What calls it, unless it is known to keep no chain of ours.
     fn client(&self) -> Result<&BlockManagerClient, EngineError> {
-        if self.shutdown.is_asked() {
-            return Err(EngineError::Unavailable("this service is shutting down".into()));
+        match self.manager.kind()? {
+            EngineKind::BlockManager => {
+                self.manager.client().map_err(|why| EngineError::Unavailable(why.to_string()))
+            }
+            EngineKind::Foreign => Err(EngineError::Elsewhere(format!(
+                "the engine at {} keeps no chain of ours: set BLOCK_MANAGER_URL to the address of a block-manager",
+                self.manager.url()
+            ))),
         }
-        Ok(&self.client)
     }
 
     /// Whether the chain has a block, though it may be damaged or pruned there.
@@ -90,6 +94,13 @@ impl AnchorEngine for HttpEngine {
             }
             Err(error) => Err(EngineError::Unavailable(error.to_string())),
         }
+    }
+
+    fn foreign(&self) -> Result<Option<&dyn ForeignEngine>, EngineError> {
+        Ok(match self.manager.find_out()? {
+            EngineKind::BlockManager => None,
+            EngineKind::Foreign => Some(&self.foreign),
+        })
     }
 }
 

@@ -1,48 +1,38 @@
 //! A block-manager behind HTTP, as the chain that documents are taken from.
 
-use lucid_api::client::{BlockManagerClient, ClientError, Retry};
+use std::sync::Arc;
+
+use lucid_api::client::{BlockManagerClient, ClientError};
 use lucid_api::v1::sync::{BODY_BYTES_MAX, RunQuery};
 use lucid_core::record::{Head, RecordFault, decode_body};
 use lucid_core::transaction::Transaction;
-use lucid_http::config::Outbound;
-use lucid_http::serve::Shutdown;
 
 use super::{Chain, ChainError};
-use crate::config::client_options;
+use crate::integrations::{EngineKind, RemoteManager};
 
 /// A block-manager at an address.
 #[derive(Debug)]
 pub struct HttpChain {
     name: String,
-    client: BlockManagerClient,
-    shutdown: Shutdown,
+    manager: Arc<RemoteManager>,
 }
 
 impl HttpChain {
-    /// Connects with the first call. Once the shutdown is asked for, it counts as away. `name` is the address as
-    /// it may be shown.
-    pub fn new(
-        url: &str,
-        name: String,
-        outbound: &Outbound,
-        shutdown: Shutdown,
-    ) -> Result<Self, ClientError> {
-        // The next round asks again.
-        let retry = Retry { count: 0, delay: outbound.retry_delay };
-        let options = client_options(outbound, retry);
-        Ok(Self::over(BlockManagerClient::new(url, options)?, name, shutdown))
-    }
-
-    /// The chain of a block-manager that is spoken to so. Once the shutdown is asked for, it counts as away.
-    pub fn over(client: BlockManagerClient, name: String, shutdown: Shutdown) -> Self {
-        Self { name, client, shutdown }
+    /// The chain that it has. Once the service ends, it counts as away.
+    pub fn new(manager: Arc<RemoteManager>) -> Self {
+        Self { name: manager.url().to_string(), manager }
     }
 
     fn client(&self) -> Result<&BlockManagerClient, ChainError> {
-        match self.shutdown.is_asked() {
-            true => Err(ChainError::Unavailable("this service is shutting down".into())),
-            false => Ok(&self.client),
+        match self.manager.kind() {
+            Ok(EngineKind::BlockManager) => {}
+            Ok(EngineKind::Foreign) => {
+                let why = format!("the engine at {} keeps no chain of ours", self.name);
+                return Err(ChainError::Unsupported(why));
+            }
+            Err(error) => return Err(ChainError::Unavailable(error.to_string())),
         }
+        self.manager.client().map_err(|why| ChainError::Unavailable(why.to_string()))
     }
 }
 

@@ -68,17 +68,23 @@ pub struct Scrub {
 }
 
 /// A key of our own that other programs set without our prefix.
-fn aliased(settings: &Settings<'_>, file: &'static str, suffix: &str) -> Key {
-    settings.own(file, suffix).or(suffix)
+fn aliased(settings: &Settings<'_>, file: &'static str, suffix: &str, about: &'static str) -> Key {
+    settings.own(file, suffix, about).or(suffix)
 }
 
 /// Reads all of them.
 pub fn read(settings: &mut Settings<'_>) -> ChunkSettings {
     fixed_answers(settings);
-    let encrypt = settings.own("encryption_enabled", "ENCRYPTION_ENABLED");
+    let encrypt = settings.own(
+        "encryption_enabled",
+        "ENCRYPTION_ENABLED",
+        "whether a new store is encrypted, and new chunks of a store that is",
+    );
     let profile = profile(settings);
     let upload_max = bounds(settings, &profile);
-    let deduplicate = settings.own("deduplication_enabled", "DEDUPLICATION_ENABLED");
+    let deduplicate = settings.own("deduplication_enabled", "DEDUPLICATION_ENABLED",
+"`false`: sessions that are begun then keep copies of their own, shared with no other session",
+);
     ChunkSettings {
         compression: compression(settings),
         encrypt: settings.flag(&encrypt, true),
@@ -87,17 +93,29 @@ pub fn read(settings: &mut Settings<'_>) -> ChunkSettings {
         profile,
         upload_max,
         folder: {
-            let key = aliased(settings, "chunk_storage_path", "CHUNK_STORAGE_PATH");
-            settings.optional(&key).map(PathBuf::from)
+            let key = aliased(
+                settings,
+                "chunk_storage_path",
+                "CHUNK_STORAGE_PATH",
+                "segments on another disk: an empty folder, to which `chunks` becomes a symbolic link. Everyone who opens the data folder follows it, `lucid` too, so the setting may be left out later. Existing chunks are not moved: that is refused, and says how",
+            );
+            settings.optional(&key.otherwise("`chunks/` in the folder")).map(PathBuf::from)
         },
         gc: {
-            let enabled = settings.own("gc_enabled", "GC_ENABLED");
-            let interval = aliased(settings, "gc_interval_hours", "GC_INTERVAL_HOURS");
+            let enabled = settings.own(
+                "gc_enabled",
+                "GC_ENABLED",
+                "whether garbage is collected in the background",
+            );
+            let interval =
+                aliased(settings, "gc_interval_hours", "GC_INTERVAL_HOURS", "how often, in hours");
             let interval = hours(settings, &interval);
             settings.flag(&enabled, true).then_some(interval)
         },
         optimise: {
-            let key = settings.own("optimise_level", "OPTIMISE_LEVEL");
+            let key = settings.own("optimise_level", "OPTIMISE_LEVEL",
+"after garbage was to be collected in the background, full segments are packed anew at this zstd level; 0, or `DATA_CHAIN_GC_ENABLED=false`, leaves them",
+);
             Some(settings.within(&key, 0, 0..=*LEVELS.end())).filter(|level| *level > 0)
         },
         scrub: scrub(settings),
@@ -109,9 +127,16 @@ fn hours(settings: &mut Settings<'_>, key: &Key) -> Duration {
 }
 
 fn profile(settings: &mut Settings<'_>) -> ChunkProfile {
-    let cutting = settings.own("cutting", "CUTTING");
+    let cutting = settings.own("cutting", "CUTTING",
+"`content`: boundaries follow the content; `fixed`: every so many bytes. For sessions that do not say",
+);
     let fixed = settings.choice(&cutting, ("content", false), &[("fixed", true)]);
-    let size = aliased(settings, "chunk_size_bytes", "CHUNK_SIZE_BYTES");
+    let size = aliased(
+        settings,
+        "chunk_size_bytes",
+        "CHUNK_SIZE_BYTES",
+        "average chunk of sessions that do not say: by content a power of two from 65536 to 4194304, fixed from 1024 to 16777216",
+    );
     let default = ChunkProfile::default();
     let given = u32::try_from(default.average()).unwrap_or(FIXED_BYTES_MAX);
     let given = settings.value(&size, given);
@@ -127,7 +152,12 @@ fn profile(settings: &mut Settings<'_>) -> ChunkProfile {
 
 /// The bounds that the documents have around the chunk size: held against what the cutting makes.
 fn bounds(settings: &mut Settings<'_>, profile: &ChunkProfile) -> usize {
-    let least = aliased(settings, "min_chunk_size_bytes", "MIN_CHUNK_SIZE_BYTES");
+    let least = aliased(
+        settings,
+        "min_chunk_size_bytes",
+        "MIN_CHUNK_SIZE_BYTES",
+        "refuses to start if the cutting makes shorter chunks: by content they have a quarter of the average at least. The last chunk of a session, and one that was uploaded as it is, may be shorter",
+    );
     let min = settings.within(&least, 1_024, 1..=CHUNK_BYTES_MAX);
     if min > profile.min() {
         let reason = format!(
@@ -136,7 +166,12 @@ fn bounds(settings: &mut Settings<'_>, profile: &ChunkProfile) -> usize {
         );
         settings.invalid(&least, min.to_string(), Some(reason));
     }
-    let most = aliased(settings, "max_chunk_size_bytes", "MAX_CHUNK_SIZE_BYTES");
+    let most = aliased(
+        settings,
+        "max_chunk_size_bytes",
+        "MAX_CHUNK_SIZE_BYTES",
+        "a longer uploaded chunk is refused (413); and refuses to start if the cutting makes longer ones: by content they have four times the average at most",
+    );
     let max = settings.within(&most, CHUNK_BYTES_MAX, 1_024..=CHUNK_BYTES_MAX);
     if max < profile.max() {
         let reason = format!(
@@ -149,25 +184,52 @@ fn bounds(settings: &mut Settings<'_>, profile: &ChunkProfile) -> usize {
 }
 
 fn split(settings: &mut Settings<'_>, upload_max: usize) -> Split {
-    let threshold = aliased(settings, "split_threshold_bytes", "SPLIT_THRESHOLD_BYTES");
+    let threshold = aliased(
+        settings,
+        "split_threshold_bytes",
+        "SPLIT_THRESHOLD_BYTES",
+        "a chunk uploaded on its own that is longer is cut",
+    );
     let over = settings.within(&threshold, CHUNK_BYTES_MAX, 1_024..=CHUNK_BYTES_MAX);
-    let automatic = settings.own("auto_split", "AUTO_SPLIT");
+    let automatic = settings.own("auto_split", "AUTO_SPLIT", "`false`: it is refused (413)");
     Split { over: over.min(upload_max), allowed: settings.flag(&automatic, true) }
 }
 
 fn compression(settings: &mut Settings<'_>) -> Compression {
     let algorithm = settings
-        .own("compression_algorithm", "COMPRESSION_ALGORITHM")
+        .own(
+            "compression_algorithm",
+            "COMPRESSION_ALGORITHM",
+            "of new chunks: `zstd` (level 3; `lucid archive` as tight as keeps pace with its input), `zstd:1` to \
+             `zstd:19`, `lz4`, `gzip`, `none`. What does not gain 3 % is kept as it is",
+        )
         .or(format!("{}_CHUNK_COMPRESSION_ALGORITHM", settings.service.prefix));
     let compression = settings.value(&algorithm, Compression::default());
-    let enabled = settings.own("compression_enabled", "COMPRESSION_ENABLED");
+    let enabled = settings.own(
+        "compression_enabled",
+        "COMPRESSION_ENABLED",
+        "`false` is the algorithm `none`",
+    );
     if settings.flag(&enabled, true) { compression } else { Compression::None }
 }
 
 fn scrub(settings: &mut Settings<'_>) -> Option<Scrub> {
-    let enabled = settings.own("periodic_verification_enabled", "PERIODIC_VERIFICATION_ENABLED");
-    let interval = aliased(settings, "verification_interval_hours", "VERIFICATION_INTERVAL_HOURS");
-    let percent = settings.own("verify_sample_percentage", "VERIFY_SAMPLE_PERCENTAGE");
+    let enabled = settings.own(
+        "periodic_verification_enabled",
+        "PERIODIC_VERIFICATION_ENABLED",
+        "whether stored bytes are read again in the background",
+    );
+    let interval = aliased(
+        settings,
+        "verification_interval_hours",
+        "VERIFICATION_INTERVAL_HOURS",
+        "one round of that takes so long, in hours",
+    );
+    let percent = settings.own(
+        "verify_sample_percentage",
+        "VERIFY_SAMPLE_PERCENTAGE",
+        "how much of the store one round reads, in per cent",
+    );
     let scrub = Scrub {
         interval: hours(settings, &interval),
         percent: settings.within(&percent, 100, 1..=100),
@@ -177,14 +239,14 @@ fn scrub(settings: &mut Settings<'_>) -> Option<Scrub> {
 
 /// Switches that can only be on, and why.
 const ALWAYS_ON: &[(&str, &str, &str)] = &[
-    ("store_content", "STORE_CONTENT", "a store without content would keep nothing"),
-    ("store_metadata", "STORE_METADATA", "metadata is part of what is sealed"),
-    ("store_hashes", "STORE_HASHES", "chunks are found by their hashes"),
-    ("store_references", "STORE_REFERENCES", "sessions consist of references"),
+    ("store_content", "STORE_CONTENT", "only true: a store without content would keep nothing"),
+    ("store_metadata", "STORE_METADATA", "only true: metadata is part of what is sealed"),
+    ("store_hashes", "STORE_HASHES", "only true: chunks are found by their hashes"),
+    ("store_references", "STORE_REFERENCES", "only true: sessions consist of references"),
     (
         "reference_counting",
         "REFERENCE_COUNTING",
-        "without it, collecting garbage would delete chunks that are in use",
+        "only true: without it, collecting garbage would delete chunks that are in use",
     ),
     ("hash_verification_enabled", "HASH_VERIFICATION_ENABLED", EVERY_READ),
     ("verify_chunk_hashes", "VERIFY_CHUNK_HASHES", EVERY_READ),
@@ -195,50 +257,58 @@ const ALWAYS_ON: &[(&str, &str, &str)] = &[
     (
         "verification_on_storage",
         "VERIFICATION_ON_STORAGE",
-        "a chunk's name is computed from its bytes before it is stored",
+        "only true: a chunk's name is computed from its bytes before it is stored",
     ),
     ("verify_merkle_root", "VERIFY_MERKLE_ROOT", PROOFS),
     ("verify_proof_paths", "VERIFY_PROOF_PATHS", PROOFS),
 ];
 
-const EVERY_READ: &str = "every read is checked, so that wrong bytes are never returned";
-const PROOFS: &str = "a proof that is not checked proves nothing";
+const EVERY_READ: &str = "only true: every read is checked, so that wrong bytes are never returned";
+const PROOFS: &str = "only true: a proof that is not checked proves nothing";
 
 /// Settings with one sound value: anything else is refused with the reason.
 fn fixed_answers(settings: &mut Settings<'_>) {
     for (file, suffix, reason) in ALWAYS_ON {
-        let key = settings.own(file, suffix);
+        let key = settings.own(file, suffix, reason);
         if !settings.flag(&key, true) {
-            settings.invalid(&key, "false", Some(format!("always on: {reason}")));
+            settings.invalid(&key, "false", Some((*reason).to_owned()));
         }
     }
-    let overlap = aliased(settings, "chunk_overlap_bytes", "CHUNK_OVERLAP_BYTES");
+    let overlap = aliased(
+        settings,
+        "chunk_overlap_bytes",
+        "CHUNK_OVERLAP_BYTES",
+        "only 0: every byte is in one leaf",
+    );
     let bytes = settings.value(&overlap, 0_u64);
     if bytes != 0 {
         let reason =
             "only 0: chunks follow each other without overlap, so every byte is in one leaf";
         settings.invalid(&overlap, bytes.to_string(), Some(reason.to_owned()));
     }
-    let hash = settings.own("hash_algorithm", "HASH_ALGORITHM").or("ANCHORING_HASH_ALGORITHM");
-    let dedup = settings.own("deduplication_hash_algorithm", "DEDUPLICATION_HASH_ALGORITHM");
-    let method = settings.own("deduplication_method", "DEDUPLICATION_METHOD");
+    let hash = settings
+        .own("hash_algorithm", "HASH_ALGORITHM", "only `BLAKE3`: one content has one name")
+        .or("ANCHORING_HASH_ALGORITHM");
+    let dedup = settings.own(
+        "deduplication_hash_algorithm",
+        "DEDUPLICATION_HASH_ALGORITHM",
+        "only `BLAKE3`: one content has one name",
+    );
+    let method = settings.own(
+        "deduplication_method",
+        "DEDUPLICATION_METHOD",
+        "only `content_hash`: chunks are known by their bytes",
+    );
     let one_name = "only BLAKE3: one content has one name, and proofs are built on it; \
         SHA-256 is the chain's hash, over blocks and transactions";
     only(settings, &hash, "BLAKE3", one_name);
     only(settings, &dedup, "BLAKE3", one_name);
     only(settings, &method, "content_hash", "only content_hash: chunks are known by their bytes");
-    let backend = settings
-        .own("storage_backend", "STORAGE_BACKEND")
-        .or(format!("{}_CHUNK_STORAGE_BACKEND", settings.service.prefix));
-    only(settings, &backend, "embedded", "only embedded: MongoDB is not built yet");
-    let mongo = Key::new("mongo_url", "MONGO_URL").or("MONGODB_URL").or("MONGODB_URI");
-    if settings.optional(&mongo).is_some() {
-        settings.warn(
-            "MONGO_URL, MONGODB_URL or MONGODB_URI is set and ignored: MongoDB is not built yet, and \
-             everything is kept in files of the data folder",
-        );
-    }
-    let boundaries = settings.own("preserve_boundaries", "PRESERVE_BOUNDARIES");
+    let boundaries = settings.own(
+        "preserve_boundaries",
+        "PRESERVE_BOUNDARIES",
+        "changes nothing: the ends of an upload are chunk boundaries in any case",
+    );
     if !settings.flag(&boundaries, true) {
         settings.warn(format!(
             "{} is false: the ends of uploads are chunk boundaries all the same, since a chunk that \

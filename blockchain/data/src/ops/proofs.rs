@@ -2,6 +2,7 @@
 
 pub mod build_tree;
 pub mod deliver_anchors;
+pub mod deliver_elsewhere;
 pub mod prove_chunk;
 pub mod prove_session;
 pub mod recognise_chain;

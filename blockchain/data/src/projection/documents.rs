@@ -13,7 +13,7 @@ use crate::row::documents::{
     DocumentCounts, DocumentName, DocumentRow, EarlierRow, Text, changes_key, read_changes,
     session_facets,
 };
-use crate::row::orders::{Facet, KEPT, block_named, by_index_key, facets, order_key};
+use crate::row::orders::{Facet, KEPT, beginnings, block_named, by_index_key, facets, order_key};
 use crate::row::synchronised::SynchronisedRow;
 use crate::row::{SessionName, SessionRow};
 
@@ -298,7 +298,7 @@ impl SessionProjection {
         let status = session.status(Timestamp::from_micros(i64::MIN));
         let of = session_facets(session, status.as_str());
         let key = |facet: Facet<'_>| order_key(&self.cipher, &name, &facet, session.started_at);
-        facets(&of).into_iter().map(key).collect()
+        facets(&of).into_iter().chain(beginnings(session.id.as_str())).map(key).collect()
     }
 }
 

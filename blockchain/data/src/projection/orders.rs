@@ -13,8 +13,8 @@ use crate::document::{DocumentKind, Facets};
 use crate::row;
 use crate::row::documents::{DocumentCounts, DocumentName, DocumentRow, changes, changes_key};
 use crate::row::orders::{
-    Facet, KEPT, Standing, block_named, by_index_end, by_index_key, facets, index_in, order_key,
-    sessions_in_order_key,
+    Facet, KEPT, Standing, WITH_BEGINNINGS, block_named, by_index_end, by_index_key, facets,
+    index_in, order_key, sessions_in_order_key,
 };
 
 /// Rows that are read and written together.
@@ -83,7 +83,7 @@ impl SessionProjection {
         let changed = (changes(index)? + 1).to_be_bytes().to_vec();
         index.write(vec![
             (DocumentCounts::key(), Some(counts.encode())),
-            (sessions_in_order_key(), Some(Vec::new())),
+            (sessions_in_order_key(), Some(WITH_BEGINNINGS.to_vec())),
             (changes_key(), Some(changed)),
         ])?;
         index.flush()?;

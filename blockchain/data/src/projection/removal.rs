@@ -87,13 +87,14 @@ impl SessionProjection {
         Self::drop_marks(changes, name, session);
         self.take_out_of_orders(changes, name, session)?;
         if let Some(sealed) = &session.sealed {
-            changes.remove(name.unanchored_key(sealed.ended_at));
+            Self::waits_no_more(changes, name, session, sealed)?;
         }
         for key in [
             name.session_key(),
             name.manifest_key(),
             name.anchor_key(),
             name.proof_key(),
+            name.elsewhere_key(),
             name.hold_key(),
             name.retention_key(),
             name.by_time_key(session.started_at),

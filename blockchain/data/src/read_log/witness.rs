@@ -1,9 +1,9 @@
 //! Notes what requests ask for, and how they end.
 //!
-//! Every change, every read of content and every refusal is noted. Content that is given piece by piece is noted while its
-//! first piece is read, and given once it is: what is short is noted once and for all, what is long once more when it
-//! ends ([`super::body`]). Other replies with content, and changes, are answered once they are noted. Chunks, references and appended bytes are many, and are put
-//! together, as are refusals of strangers.
+//! Every change, every read of content and every refusal is noted. Content that is given piece by piece is noted while
+//! its first piece is read, and given once it is: what is short is noted once and for all, what is long once more when
+//! it ends ([`super::body`]). Other replies with content, and changes, are answered once they are noted. Chunks,
+//! references and appended bytes are many, and are put together, as are refusals of strangers.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -197,11 +197,12 @@ impl Stream {
             .app
             .run(move |app| {
                 let _held = held;
-                let crate::Opened { vault, locks, .. } = &app.opened;
+                let crate::Opened { vault, locks, .. } = &*app.opened;
                 let piece = StreamPiece { offset, bytes: &bytes, recorded };
                 append(vault, locks, app.storage, now, &id, piece)
             })
             .await?;
+        self.app.followers.tell(&self.id);
         // The clock went back before the body, so its first bytes say that.
         if let Some((first, _)) = self.recorded.as_mut().filter(|_| appended.offset > offset) {
             first.back = 0;

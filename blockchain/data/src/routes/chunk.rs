@@ -113,7 +113,7 @@ async fn put_read(
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
     app.run_refusing(move |app| {
         let (request, bytes) = read()?;
-        let crate::Opened { vault, locks, .. } = &app.opened;
+        let crate::Opened { vault, locks, .. } = &*app.opened;
         if let Some(session) = &request.session {
             passing.concern(|| Subject { session: Some(session.to_string()), chunks: Vec::new() });
             sight.check_or_begin(vault, session)?;
@@ -121,6 +121,7 @@ async fn put_read(
         let request = PutChunk { sight, ..request };
         let taken =
             put(vault, locks, app.storage, &app.bounds(), app.clock.now(), &request, &bytes)?;
+        request.session.iter().for_each(|session| app.followers.tell(session));
         Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes))))
     })
     .await

@@ -21,6 +21,7 @@ use lucid_http::reply::{Content, Refusal, Reply};
 use super::content::{BYTES, BodySender, send, stream_in_one};
 use super::{AppState, invalid, limit, session_id};
 use crate::ops::OpError;
+use crate::ops::sessions::chosen::Chosen;
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::read_session::{StoredSession, find_entry, read_range, visit_entries};
 use crate::ops::sessions::write_tar::{Unreadable, write_tar};
@@ -152,7 +153,7 @@ pub async fn get_archive(
             stream_in_one(app, &passing, places, move |app, sender| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
                 let pieces = TarBody { sender, gathered: Vec::new() };
-                write_tar(&source, &[], Unreadable::Ends, pieces).map(drop)
+                write_tar(&source, Chosen::new(&[]), Unreadable::Ends, pieces).map(drop)
             })
             .await?
         }

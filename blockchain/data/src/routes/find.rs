@@ -33,8 +33,8 @@ pub async fn find_files(
     let query = FindQuery::parse(&query).map_err(invalid)?;
     let pattern = PathPattern::new(&query.path, query.ignore_case.unwrap_or(false))?;
     let FindQuery { user_id, status, from, to, metadata, .. } = query;
-    let sessions = SessionFilter { sight, ..filter(&app, status, user_id, from, to)? };
-    let wanted = FindFiles { pattern, sessions, metadata };
+    let sessions = SessionFilter { sight, metadata, ..filter(&app, status, user_id, from, to)? };
+    let wanted = FindFiles { pattern, sessions };
     let places = app.rooms.searches.clone();
     let body = stream_in_one(app, &passing, places, move |app, sender| {
         let mut lines = Lines::to(sender);

@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::v1::maintenance::{
-    CollectGarbage, GarbageCollected, JobKind, Maintenance, Optimise, Optimised, Progress,
+    BeginRetention, CollectGarbage, GarbageCollected, JobKind, Maintenance, Optimise, Optimised,
+    Progress, RetentionBegun,
 };
 use lucid_http::extract::JsonOrNone;
 use lucid_http::jobs::{JobRun, Jobs};
@@ -17,7 +18,9 @@ use serde::Serialize;
 
 use super::AppState;
 use crate::app::App;
+use crate::ops::upkeep::begin_retention::begin_by_policy as begin;
 use crate::workers::maintenance::{collect_now, optimise_now};
+use crate::{Opened, reply};
 
 /// Every kind of long work, and how far it is.
 #[utoipa::path(get, path = paths::MAINTENANCE, tag = "maintenance",
@@ -73,6 +76,26 @@ pub async fn optimise(
 ) -> Reply<Response> {
     let pack = move |app: &App, run: JobRun<'_>| optimise_now(app, run, wanted, true);
     work(app, wait, JobKind::Optimise, paths::MAINTENANCE_OPTIMISE, pack).await
+}
+
+/// Has a block made, and says its time, by which ages of sessions are counted.
+#[utoipa::path(post, path = paths::MAINTENANCE_RETENTION, tag = "maintenance",
+    request_body = Option<BeginRetention>,
+    responses((status = 200, body = RetentionBegun),
+        (status = 409, description = "the clock is far ahead, and that is not confirmed"),
+        (status = 503, description = "the chain cannot be asked")))]
+pub async fn begin_retention(
+    State(app): AppState,
+    JsonOrNone(wanted): JsonOrNone<BeginRetention>,
+) -> Reply<Answer<RetentionBegun>> {
+    let begun = app
+        .run(move |app| {
+            let Opened { vault, key, .. } = &*app.opened;
+            let engine = app.anchoring.engine();
+            begin(vault, key, engine.as_deref(), app.clock.now(), wanted.confirm)
+        })
+        .await?;
+    Ok(Answer(reply::retention_begun(&begun)))
 }
 
 /// Does work of which one of its kind runs at a time. It goes on when its caller leaves.

@@ -342,7 +342,7 @@ fn by_parameters(
     let (mut filter, mut paging) = (Filter::default(), Paging::default());
     let mut said = std::collections::BTreeSet::new();
     for (name, value) in parameters {
-        if !said.insert(name.clone()) {
+        if !said.insert(name.clone()) && !Filter::takes_several(kind, &name) {
             return Err(invalid(format!("{name} is said twice")));
         }
         let number = || {

@@ -35,10 +35,11 @@ pub async fn remove_session(
     let reason = query.reason.unwrap_or_default();
     let removed = app
         .run(move |app| {
-            let Opened { vault, locks, key, .. } = &app.opened;
+            let Opened { vault, locks, key, .. } = &*app.opened;
             let (engine, now) = (app.anchoring.engine(), app.clock.now());
             let row = remove(vault, locks, key, engine.as_deref(), now, &id, &reason)?;
             app.anchoring.wake();
+            app.followers.tell(&id);
             Ok(reply::tombstone(&row))
         })
         .await?;
@@ -57,7 +58,7 @@ pub async fn hold_session(
     let id = session_id(&id)?;
     let held = app
         .run(move |app| {
-            let Opened { vault, locks, .. } = &app.opened;
+            let Opened { vault, locks, .. } = &*app.opened;
             show(app, &hold(vault, locks, app.clock.now(), &id, &wanted.reason)?)
         })
         .await?;

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::anchors::AnchorStatus;
 use lucid_api::v1::list::List;
 use lucid_api::v1::sessions::{
     AddReferences, Appendix as WireAppendix, AppendixKind as WireAppendixKind,
@@ -19,10 +20,10 @@ use lucid_api::v1::sessions::{
     SessionStatus, SessionsQuery,
 };
 use lucid_core::cut::ChunkProfile;
-use lucid_core::manifest::{Appendix, AppendixKind, End, ExitStatus, SIGNAL_MAX};
+use lucid_core::manifest::{Appendix, AppendixKind, End, ExitStatus, SIGNAL_MAX, path_bytes};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
-use lucid_http::extract::{Json, JsonOrNone, Path, Query};
+use lucid_http::extract::{Json, JsonOrNone, Path, Query, RawQuery};
 use lucid_http::layers::{Passing, Subject};
 use lucid_http::reply::{Refusal, Reply};
 
@@ -30,15 +31,15 @@ use super::{AppState, UPLOAD_OFFSET, invalid, limit, session_id};
 use crate::app::{App, WAITING_MAX};
 use crate::ops::OpError;
 use crate::ops::sessions::add_references::add_foreign_references;
-use crate::ops::sessions::create_session::{
-    Created, NewSession, create_session as create, fresh_id,
-};
+use crate::ops::sessions::create_session::{Created, NewSession, create_session as create};
+use crate::ops::sessions::fresh_id::unused_id;
 use crate::ops::sessions::get_session::get_session as find;
 use crate::ops::sessions::hold_session::retain_at_least as retain;
 use crate::ops::sessions::list_sessions::{SessionFilter, list_sessions as list};
 use crate::ops::sessions::seal_session::{SealRequest, seal_session as seal};
 use crate::ops::sight::Sight;
 use crate::reply;
+use crate::reply::source::{PATH_SPELLING, read_source, read_terminal};
 use crate::row::{SessionRow, SessionStage};
 
 /// Between two looks at a session that a caller waits for, when there is no news.
@@ -61,7 +62,7 @@ pub async fn create_session(
     let (status, session) = app
         .run_refusing(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
-            let id = request.id.clone().map_or_else(|| fresh_id(request.started_at), Ok)?;
+            let id = request.id.clone().map_or_else(|| unused_id(vault, request.started_at), Ok)?;
             refuse_outside(&request.sight, &id, &request.user)?;
             Ok(match create(vault, locks, NewSession { id: Some(id), ..request })? {
                 Created::Began(row) => (StatusCode::CREATED, show(app, &row)?),
@@ -100,6 +101,8 @@ fn new_session(wanted: CreateSession, sight: Sight, app: &App) -> Reply<NewSessi
         public: wanted.public,
         profile: wanted.cutting.map_or(Ok(app.chunks.profile), |cutting| profile(&cutting))?,
         metadata: wanted.metadata,
+        source: wanted.source.map(read_source).transpose()?,
+        terminal: wanted.terminal.map(read_terminal),
         started_at: match wanted.started_at {
             Some(text) => time("started_at", &text)?,
             None => app.clock.now(),
@@ -135,13 +138,25 @@ pub(super) fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
 pub async fn list_sessions(
     State(app): AppState,
     sight: Sight,
-    Query(query): Query<SessionsQuery>,
+    RawQuery(query): RawQuery,
 ) -> Reply<Response> {
+    let query = SessionsQuery::parse(&query).map_err(invalid)?;
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
     let filter = filter(&app, query.status, query.user_id, query.from, query.to)?;
-    let filter = SessionFilter { sight, ..filter };
+    let paths = query.path.iter().map(|path| {
+        path_bytes(path).ok_or_else(|| invalid(format!("path is {path:?}: {PATH_SPELLING}")))
+    });
+    let filter = SessionFilter {
+        sight,
+        host: query.host,
+        tags: query.tag,
+        paths: paths.collect::<Reply<_>>()?,
+        metadata: query.metadata,
+        prefix: query.prefix,
+        ..filter
+    };
     app.run_large(move |app| {
         let page = list(&app.opened.vault, &filter, limit, cursor.as_deref())?;
         let items = page.sessions.iter().map(|row| show(app, row));
@@ -174,7 +189,7 @@ pub(super) fn filter(
         // The op takes the last moment, the API the first one after it.
         to: to.map(|text| time("to", &text)).transpose()?.map(just_before),
         quiet_since: Some(app.quiet_since()),
-        sight: Sight::everything(),
+        ..SessionFilter::default()
     })
 }
 
@@ -228,7 +243,7 @@ async fn wait(
         news.as_mut().enable();
         let session = look(app, id).await?;
         let now = tokio::time::Instant::now();
-        if is_so_far(session.status, wanted) || now >= deadline {
+        if is_so_far(app, &session, wanted) || now >= deadline {
             return Ok(session);
         }
         tokio::select! {
@@ -239,13 +254,21 @@ async fn wait(
     }
 }
 
-fn is_so_far(status: SessionStatus, wanted: SessionStatus) -> bool {
+fn is_so_far(app: &App, session: &Session, wanted: SessionStatus) -> bool {
+    let status = session.status;
     match wanted {
         SessionStatus::Active => true,
         SessionStatus::Sealed => {
             matches!(status, SessionStatus::Sealed | SessionStatus::Anchored)
         }
-        SessionStatus::Anchored | SessionStatus::Unterminated => status == wanted,
+        SessionStatus::Anchored => {
+            let anchor = session.anchor.as_ref();
+            let is_elsewhere =
+                anchor.is_some_and(|anchor| anchor.status == AnchorStatus::Elsewhere);
+            // Where an engine of another kind is asked, it comes no farther.
+            status == wanted || (is_elsewhere && app.anchoring.is_foreign())
+        }
+        SessionStatus::Unterminated => status == wanted,
     }
 }
 
@@ -274,6 +297,7 @@ pub async fn add_references(
             let (storage, start) = (app.storage, wanted.start_index);
             let added = add_foreign_references(vault, locks, storage, &sight, &id, start, chunks)?;
             locks.note_news(&id, app.clock.now());
+            app.followers.tell(&id);
             Ok(added)
         })
         .await?;
@@ -369,9 +393,10 @@ pub(super) fn seal_now(
     id: &SessionId,
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
-    let crate::Opened { vault, key, locks, .. } = &app.opened;
+    let crate::Opened { vault, key, locks, .. } = &*app.opened;
     let row = seal(vault, locks, key, app.storage, app.clock.moment(), id, request)?;
     app.anchoring.wake();
     app.settled.notify_waiters();
+    app.followers.tell(id);
     Ok(row)
 }

@@ -6,11 +6,10 @@ use lucid_api::paths;
 use lucid_api::v1::chunks::DeduplicationStats;
 use lucid_api::v1::service::Status;
 use lucid_http::reply::Reply;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::AppState;
 use crate::config::SERVICE;
-use crate::ops::proofs::deliver_anchors::waiting_since;
 use crate::ops::sessions::count_sessions::count_sessions;
 
 /// Places of damage that are listed; all of them are counted.
@@ -21,10 +20,10 @@ const DAMAGE_LISTED: usize = 100;
 pub async fn get_status(State(app): AppState) -> Reply<Json<Status>> {
     let document = app.report().document(SERVICE);
     let uptime_seconds = app.started.elapsed().as_secs();
-    let counts = app
+    let (process, counts) = app
         .run(|app| {
             let totals = count_sessions(&app.opened.vault)?;
-            let waiting = waiting_since(&app.opened.vault, &app.opened.key.public())?;
+            let waiting = app.waiting_since()?;
             let damage = app.opened.damage();
             let listed: Vec<Value> = damage
                 .iter()
@@ -33,10 +32,12 @@ pub async fn get_status(State(app): AppState) -> Reply<Json<Status>> {
                 .collect();
             let age =
                 waiting.map_or(0, |since| app.clock.now().micros_since(since).max(0) / 1_000_000);
+            let export = &app.opened.folder.key_export;
             let counts = json!({
                 "total_sessions": totals.sessions.sessions,
                 "sealed_sessions": totals.sessions.sealed,
                 "anchored_sessions": totals.sessions.anchored,
+                "anchored_elsewhere_sessions": totals.sessions.elsewhere,
                 "chunk_references": totals.sessions.references,
                 "session_bytes": totals.sessions.bytes,
                 "unique_chunks": totals.sessions.unique,
@@ -50,13 +51,21 @@ pub async fn get_status(State(app): AppState) -> Reply<Json<Status>> {
                 "damage": listed,
                 "anchoring": app.anchoring.fault().map_or("working".to_owned(), |why| why),
                 "unanchored_age_seconds": age,
+                "integrations": app.integrations.health(),
                 "store_id": app.opened.store_id(),
+                "key_export": {
+                    "state": export.state(),
+                    "verified_at": export.verified_at(),
+                    "why": export.why(),
+                },
                 "recorder_key": app.opened.key.public().to_string(),
             });
-            Ok(counts.as_object().cloned().unwrap_or_default())
+            Ok((app.folders.status(), counts.as_object().cloned().unwrap_or_default()))
         })
         .await?;
-    Ok(Json(status(document.status, uptime_seconds, counts)))
+    let (service, version) = (SERVICE.name.to_owned(), SERVICE.version.to_owned());
+    let status = document.status;
+    Ok(Json(Status { status, service, version, uptime_seconds, process, counts }))
 }
 
 /// How much deduplication saves.
@@ -82,13 +91,4 @@ pub async fn deduplication_stats(State(app): AppState) -> Reply<Json<Deduplicati
         })
         .await?;
     Ok(Json(stats))
-}
-
-fn status(
-    state: lucid_api::v1::service::HealthState,
-    uptime_seconds: u64,
-    counts: Map<String, Value>,
-) -> Status {
-    let (service, version) = (SERVICE.name.to_owned(), SERVICE.version.to_owned());
-    Status { status: state, service, version, uptime_seconds, counts }
 }

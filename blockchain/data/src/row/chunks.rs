@@ -221,6 +221,17 @@ impl Referred {
         Ok(Self::count(index.get(&Self::key(name))?))
     }
 
+    /// Where the rows begin and end that say which session refers to what: in the order of chunks.
+    pub fn by_range() -> (Vec<u8>, Vec<u8>) {
+        (vec![REFERRER], vec![REFERRER + 1])
+    }
+
+    /// The chunk, and the session that refers to it, from the key of such a row.
+    pub fn pair_in(key: &[u8]) -> Option<(ChunkName, SessionName)> {
+        let chunk = key.get(1..).and_then(<[u8]>::first_chunk::<32>)?;
+        Some((ChunkName::new(*chunk), super::name_in(key)?))
+    }
+
     /// Up to `limit` sessions that refer to a chunk.
     pub fn list(
         index: &dyn Index,

@@ -18,6 +18,7 @@ use lucid_store::registry::data_chain::key::{
 
 use super::{SessionName, read_metadata, read_number};
 use crate::document::{Document, DocumentKind, Facets, Source};
+use crate::fact::{read_source, write_source};
 
 /// A text of so many bytes stands in its document's row; a longer one in pages.
 const INLINE_BYTES_MAX: usize = 16 << 10;
@@ -130,8 +131,8 @@ impl DocumentRow {
                 texts(&mut to, tx_type.as_ref());
                 texts(&mut to, session_id.as_ref());
             }
-            Facets::Session { status, user_id, metadata, ended_at } => {
-                to.u8(2);
+            Facets::Session { status, user_id, metadata, ended_at, source } => {
+                to.u8(if source.is_some() { 3 } else { 2 });
                 texts(&mut to, status.as_ref());
                 texts(&mut to, user_id.as_ref());
                 to.count(metadata.len());
@@ -141,6 +142,9 @@ impl DocumentRow {
                 to.option(*ended_at, |to, at| {
                     to.i64(at.as_micros());
                 });
+                if let Some(source) = source {
+                    write_source(&mut to, source);
+                }
             }
         }
         match &self.text {
@@ -241,11 +245,13 @@ fn read_facets(from: &mut Reader<'_>) -> Result<Facets, WireFault> {
             tx_type: text(from, "a type")?,
             session_id: text(from, "a session id")?,
         },
-        2 => Facets::Session {
+        // Earlier versions did not look for a source.
+        code @ (2 | 3) => Facets::Session {
             status: text(from, "a status")?,
             user_id: text(from, "a user")?,
             metadata: read_metadata(from)?,
             ended_at: from.option("a time", |from| from.time("a time"))?,
+            source: if code == 3 { Some(read_source(from)?) } else { None },
         },
         _ => return Err(WireFault::Invalid { what: "facets" }),
     })
@@ -378,6 +384,7 @@ pub fn session_facets(session: &super::SessionRow, status: &str) -> Facets {
         user_id: (!session.user.is_empty()).then(|| session.user.clone()),
         metadata: BTreeMap::clone(&session.metadata),
         ended_at: session.sealed.as_ref().map(|sealed| sealed.ended_at),
+        source: session.source.clone(),
     }
 }
 
@@ -429,6 +436,21 @@ mod tests {
                     user_id: None,
                     metadata,
                     ended_at: Some(Timestamp::from_micros(8)),
+                    source: None,
+                },
+                Text::Inline(String::new()),
+            ),
+            row(
+                Facets::Session {
+                    status: None,
+                    user_id: None,
+                    metadata: BTreeMap::new(),
+                    ended_at: None,
+                    source: Some(lucid_core::manifest::Source {
+                        host: "h".into(),
+                        paths: vec![b"/p".to_vec()],
+                        tags: vec!["t".into()],
+                    }),
                 },
                 Text::Inline(String::new()),
             ),

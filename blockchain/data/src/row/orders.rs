@@ -5,6 +5,7 @@
 //! sessions of this store stand in those orders, too, but for that of all sessions: they have one of their own.
 //! Blocks also stand in the order of their indexes.
 
+use lucid_core::manifest::Source;
 use lucid_core::time::Timestamp;
 use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::{BY_INDEX, IN_ORDER, SESSIONS_IN_ORDER};
@@ -28,28 +29,41 @@ pub enum Facet<'a> {
     User(&'a str),
     /// Sessions of which the same is said.
     Metadata(&'a str, &'a str),
+    /// Sessions that come from a host.
+    Host(&'a str),
+    /// Sessions with a tag.
+    Tag(&'a str),
+    /// Sessions of a path.
+    Path(&'a [u8]),
+    /// Sessions of this store whose ids begin like this: [`beginnings`].
+    Beginning(&'a str),
 }
 
 impl Facet<'_> {
     /// What stands in front of the time and the name in the keys of such an order.
     pub fn prefix(&self, cipher: &Cipher, kind: DocumentKind) -> Vec<u8> {
-        let of = |code: u8, texts: &[&str]| {
+        let of_bytes = |code: u8, texts: &[&[u8]]| {
             let mut key = vec![IN_ORDER, kind.code(), code];
             if code > 0 {
                 // With the length of the first, no two pairs are one text.
                 let first = texts.first().map_or(0, |text| text.len() as u64);
-                let all = [first.to_be_bytes().as_slice(), texts.concat().as_bytes()].concat();
+                let all = [first.to_be_bytes().as_slice(), &texts.concat()].concat();
                 key.extend_from_slice(&cipher.index_name(&all));
             }
             key
         };
+        let of = |code: u8, text: &str| of_bytes(code, &[text.as_bytes()]);
         match self {
-            Self::All => of(0, &[]),
-            Self::Type(text) => of(1, &[text]),
-            Self::Session(text) => of(2, &[text]),
-            Self::Status(text) => of(3, &[text]),
-            Self::User(text) => of(4, &[text]),
-            Self::Metadata(name, value) => of(5, &[name, value]),
+            Self::All => of_bytes(0, &[]),
+            Self::Type(text) => of(1, text),
+            Self::Session(text) => of(2, text),
+            Self::Status(text) => of(3, text),
+            Self::User(text) => of(4, text),
+            Self::Metadata(name, value) => of_bytes(5, &[name.as_bytes(), value.as_bytes()]),
+            Self::Host(text) => of(6, text),
+            Self::Tag(text) => of(7, text),
+            Self::Path(path) => of_bytes(8, &[path]),
+            Self::Beginning(text) => of(9, text),
         }
     }
 }
@@ -62,13 +76,39 @@ pub fn facets(of: &Facets) -> Vec<Facet<'_>> {
             let tx_type = tx_type.as_deref().map(Facet::Type);
             tx_type.into_iter().chain(session_id.as_deref().map(Facet::Session)).collect()
         }
-        Facets::Session { status, user_id, metadata, .. } => {
+        Facets::Session { status, user_id, metadata, source, .. } => {
             let status = status.as_deref().map(Facet::Status);
             let user = user_id.as_deref().map(Facet::User);
             let said = metadata.iter().map(|(name, value)| Facet::Metadata(name, value));
-            status.into_iter().chain(user).chain(said).collect()
+            status.into_iter().chain(user).chain(said).chain(of_source(source.as_ref())).collect()
         }
     }
+}
+
+fn of_source(source: Option<&Source>) -> impl Iterator<Item = Facet<'_>> {
+    source.into_iter().flat_map(|source| {
+        let host = Some(source.host.as_str()).filter(|host| !host.is_empty()).map(Facet::Host);
+        let tags = source.tags.iter().map(|tag| Facet::Tag(tag));
+        host.into_iter().chain(tags).chain(source.paths.iter().map(|path| Facet::Path(path)))
+    })
+}
+
+/// How long the beginnings of ids are by which sessions are looked for: what is asked for by a shorter one is asked
+/// for by many, and one that is in between is looked for among those of the next shorter one.
+const BEGINNING_LENGTHS: [usize; 3] = [4, 8, 16];
+
+/// The shortest beginning of an id by which sessions are looked for.
+pub const BEGINNING_MIN: usize = 4;
+
+/// The beginnings of an id in whose orders its session stands. They are hashed like every facet, so an index tells of
+/// ids no more than before: that two begin alike.
+pub fn beginnings(id: &str) -> impl Iterator<Item = Facet<'_>> {
+    BEGINNING_LENGTHS.iter().filter_map(|length| id.get(..*length)).map(Facet::Beginning)
+}
+
+/// The order in which all sessions stand whose ids begin like this.
+pub fn narrowest_beginning(prefix: &str) -> Option<Facet<'_>> {
+    beginnings(prefix).last()
 }
 
 /// The value of a session of this store where it stands among documents, whose own values are empty.
@@ -150,6 +190,10 @@ pub fn block_named(value: &[u8]) -> Option<DocumentName> {
     Some(DocumentName { kind: DocumentKind::Block, name: value.try_into().ok()? })
 }
 
+/// The value of [`sessions_in_order_key`] where sessions stand in the orders of their ids' beginnings, too. In an index
+/// that a version before them made it is empty until it is made anew.
+pub const WITH_BEGINNINGS: &[u8] = &[1];
+
 /// The key of the mark that the sessions of this store stand in their orders: an index that an earlier version
 /// made lacks it until it is made anew.
 pub fn sessions_in_order_key() -> Vec<u8> {
@@ -177,6 +221,10 @@ mod tests {
             Facet::Metadata("", "a"),
             Facet::Metadata("ab", "c"),
             Facet::Metadata("a", "bc"),
+            Facet::Host("a"),
+            Facet::Tag("a"),
+            Facet::Path(b"a"),
+            Facet::Beginning("a"),
         ];
         let prefixes: std::collections::BTreeSet<Vec<u8>> =
             facets.iter().map(|facet| facet.prefix(&cipher, DocumentKind::Session)).collect();

@@ -1,5 +1,5 @@
-//! The rows of uploads: chunks that are kept although no session need refer to them, and what each of their senders said
-//! of them.
+//! The rows of uploads: chunks that are kept although no session need refer to them, and what each of their senders
+//! said of them.
 
 use lucid_core::digest::{ChunkId, ChunkName};
 use lucid_core::time::Timestamp;

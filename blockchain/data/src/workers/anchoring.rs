@@ -1,15 +1,16 @@
 //! Bringing anchors and tombstones to the engine.
 //!
-//! A seal or a removal wakes the delivery; otherwise it looks every few seconds, and less often while
-//! the engine is down. It calls the same op as the command line does, and keeps what the last round
-//! found for health, status and the anchor routes.
+//! A seal or a removal wakes the delivery; otherwise it looks every few seconds, also while the engine is down: how
+//! often that is really asked then is up to what calls it ([`crate::integrations`]). It calls the same op as the
+//! command line does, and keeps what the last round found for health, status and the anchor routes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus};
 use lucid_core::session::SessionId;
+use lucid_http::errand::Errand;
 use lucid_http::serve::Shutdown;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,16 +18,16 @@ use tokio::sync::Notify;
 use super::round;
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::app::App;
+use crate::figures;
 use crate::opened::Opened;
 use crate::ops::OpError;
 use crate::ops::proofs::deliver_anchors::{Delivered, deliver_anchors};
+use crate::ops::proofs::deliver_elsewhere::deliver_elsewhere;
 
 /// Between rounds while something waits for its block.
 const WHILE_WAITING: Duration = Duration::from_secs(2);
 /// Between rounds while nothing does.
 const WHILE_QUIET: Duration = Duration::from_secs(5);
-/// Between rounds while the engine stays down.
-const WHILE_DOWN_MAX: Duration = Duration::from_secs(60);
 /// Sessions whose state is kept from the last round.
 const NOTED_MAX: usize = 10_000;
 /// Why nothing is anchored without an engine.
@@ -45,6 +46,8 @@ pub struct Anchoring {
 struct Noted {
     /// Why the engine did not answer, keeps another chain, or the store did not keep what it said.
     down: Option<String>,
+    /// The engine keeps no chain of ours.
+    foreign: bool,
     sessions: BTreeMap<SessionId, (AnchorStatus, Option<String>)>,
 }
 
@@ -77,6 +80,11 @@ impl Anchoring {
         }
     }
 
+    /// Whether the engine was last found to keep no chain of ours.
+    pub fn is_foreign(&self) -> bool {
+        self.noted.lock().foreign
+    }
+
     /// Adds what the last round found to an anchor that is not in a block yet.
     pub fn annotate(&self, session: &SessionId, state: &mut AnchorState) {
         if state.status != AnchorStatus::Pending {
@@ -99,16 +107,18 @@ impl Anchoring {
     }
 
     fn note(&self, delivered: &Delivered) {
-        let mut noted = Noted::default();
+        let mut noted = Noted { foreign: self.is_foreign(), ..Noted::default() };
         for (session, error) in &delivered.failed {
             let status = match error {
                 // In a block that cannot be read now, or here: the others go on.
                 EngineError::Damaged(_) => AnchorStatus::Pending,
-                EngineError::Unavailable(_) | EngineError::OtherChain(_) => {
+                EngineError::Unavailable(_)
+                | EngineError::OtherChain(_)
+                | EngineError::Elsewhere(_) => {
                     noted.down = Some(error.to_string());
                     AnchorStatus::Pending
                 }
-                EngineError::Refused(_) => AnchorStatus::Failed,
+                EngineError::Refused(_) | EngineError::RefusedElsewhere(_) => AnchorStatus::Failed,
             };
             noted.sessions.insert(session.clone(), (status, Some(error.to_string())));
         }
@@ -126,14 +136,28 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
         tracing::warn!("{DISABLED}");
         return;
     };
-    let mut wait = WHILE_QUIET;
     while !shutdown.is_asked() {
         let engine = engine.clone();
-        let outcome = round(&app, move |app| {
-            let Opened { vault, key, .. } = &app.opened;
-            let delivered = deliver_anchors(vault, &key.public(), engine.as_ref())?;
+        let errand = Errand::of("anchors");
+        let outcome = round(&app, &errand, move |app| {
+            let Opened { vault, key, .. } = &*app.opened;
+            let began = Instant::now();
+            let own = key.public();
+            let foreign = match engine.foreign() {
+                Ok(foreign) => foreign,
+                Err(error) => return Ok((Delivered::default(), Some(error))),
+            };
+            app.anchoring.noted.lock().foreign = foreign.is_some();
+            let delivered = match foreign {
+                None => deliver_anchors(vault, &own, engine.as_ref())?,
+                Some(foreign) => deliver_elsewhere(vault, &own, foreign)?,
+            };
+            if !delivered.is_empty() {
+                figures::STAGES.took("deliver", began.elapsed());
+                figures::note_proofs(&delivered.sealed_at, app.clock.now());
+            }
             // Where nothing had to be brought to it, it is asked whether it is there.
-            let silent = match delivered.is_empty() {
+            let silent = match delivered.is_empty() && foreign.is_none() {
                 true => engine.genesis().err(),
                 false => None,
             };
@@ -141,7 +165,7 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
         })
         .await;
         let was_down = anchoring.fault().is_some();
-        wait = settle(anchoring, outcome, wait);
+        let wait = errand.run(|| settle(anchoring, outcome));
         app.settled.notify_waiters();
         let is_down = anchoring.fault().is_some();
         let woken = async {
@@ -152,7 +176,7 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
             }
         };
         if was_down && !is_down {
-            tracing::info!("the block-manager answers again");
+            tracing::info!("what anchors sessions answers again");
         }
         tokio::select! {
             () = shutdown.asked() => return,
@@ -166,13 +190,17 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
 fn settle(
     anchoring: &Anchoring,
     outcome: Result<(Delivered, Option<EngineError>), OpError>,
-    last: Duration,
 ) -> Duration {
     let was_down = anchoring.fault().is_some();
     match outcome {
         Ok((delivered, silent)) => {
+            metrics::counter!("lucid_data_anchors_delivered_total")
+                .increment(delivered.anchored.len() as u64);
             for session in &delivered.anchored {
                 tracing::info!(session.id = %session, "a session is anchored");
+            }
+            for session in &delivered.elsewhere {
+                tracing::info!(session.id = %session, "a session is anchored elsewhere, by the engine's word");
             }
             for (session, error) in &delivered.failed {
                 // What stays as it was is said once.
@@ -183,13 +211,12 @@ fn settle(
             anchoring.note(&delivered);
             if let Some(error) = silent {
                 if !was_down {
-                    tracing::warn!(%error, "nothing waits for the block-manager, and it does not answer");
+                    tracing::warn!(%error, "what anchors sessions does not answer");
                 }
                 anchoring.noted.lock().down = Some(error.to_string());
                 return WHILE_QUIET;
             }
             match (anchoring.fault().is_some(), delivered.waiting.is_empty()) {
-                (true, _) if was_down => (last * 2).min(WHILE_DOWN_MAX),
                 (true, _) | (false, false) => WHILE_WAITING,
                 (false, true) => WHILE_QUIET,
             }
@@ -199,7 +226,7 @@ fn settle(
                 tracing::error!(%error, "anchors cannot be delivered");
             }
             anchoring.noted.lock().down = Some(error.to_string());
-            if was_down { (last * 2).min(WHILE_DOWN_MAX) } else { WHILE_WAITING }
+            WHILE_QUIET
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lucid_http::errand::Errand;
 use lucid_http::serve::Shutdown;
 
 use super::round;
 use crate::app::App;
 use crate::ops::OpError;
-use crate::ops::proofs::deliver_anchors::waiting_since;
 use crate::ops::sessions::count_sessions::count_sessions;
 
 /// Between two looks at what `/metrics` shows.
@@ -17,7 +17,7 @@ const BETWEEN_FIGURES: Duration = Duration::from_secs(15);
 /// Keeps the figures of `/metrics` until the shutdown is asked for.
 pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
     while !shutdown.is_asked() {
-        let read = round(&app, show_figures).await;
+        let read = round(&app, &Errand::of("figures"), show_figures).await;
         if let Err(error) = &read {
             tracing::warn!(%error, "the figures cannot be read");
         }
@@ -32,12 +32,14 @@ pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
 
 fn show_figures(app: &App) -> Result<(), OpError> {
     let totals = count_sessions(&app.opened.vault)?;
-    let waiting = waiting_since(&app.opened.vault, &app.opened.key.public())?;
+    let waiting = app.waiting_since()?;
     let age = waiting.map_or(0, |since| app.clock.now().micros_since(since).max(0));
     let figures = [
         ("lucid_data_sessions", totals.sessions.sessions as f64),
         ("lucid_data_sealed_sessions", totals.sessions.sealed as f64),
         ("lucid_data_anchored_sessions", totals.sessions.anchored as f64),
+        ("lucid_data_anchored_elsewhere_sessions", totals.sessions.elsewhere as f64),
+        ("lucid_data_unanchored_sessions", totals.sessions.unanchored() as f64),
         ("lucid_data_chunk_references", totals.sessions.references as f64),
         ("lucid_data_session_bytes", totals.sessions.bytes as f64),
         ("lucid_data_unique_chunks", totals.sessions.unique as f64),

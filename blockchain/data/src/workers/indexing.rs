@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lucid_http::errand::Errand;
 use lucid_http::serve::Shutdown;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -42,7 +43,9 @@ impl IndexQueue {
 /// Indexes what waits until the shutdown is asked for.
 pub async fn index(app: Arc<App>, batch: usize, shutdown: Shutdown) {
     while !shutdown.is_asked() {
-        let done = round(&app, move |app| index_items(&app.opened.vault, app.clock.now(), batch));
+        let errand = Errand::of("indexing");
+        let done =
+            round(&app, &errand, move |app| index_items(&app.opened.vault, app.clock.now(), batch));
         let wait = match done.await {
             Ok(done) => {
                 tell(&done);

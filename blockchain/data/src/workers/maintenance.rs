@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lucid_api::v1::maintenance::{
     CollectGarbage, GarbageCollected, JobKind, OPTIMISE_LEVEL, Optimise, Optimised, ProgressState,
 };
+use lucid_http::errand::Errand;
 use lucid_http::jobs::{JobFault, JobRun};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
@@ -41,7 +42,7 @@ pub fn collect_now(
         dry_run: wanted.dry_run,
         confirm: wanted.confirm,
     };
-    let Opened { vault, locks, key, .. } = &app.opened;
+    let Opened { vault, locks, key, .. } = &*app.opened;
     let _disturbing = app.foreground.disturb();
     let mut since = Instant::now();
     let mut watch = |stage: GarbageStage, done, total| {
@@ -127,7 +128,7 @@ pub async fn collect(
         let collect = |app: &App| {
             collect_now(app, app.jobs.begin(JobKind::Gc)?, CollectGarbage::default(), false)
         };
-        match round(&app, collect).await {
+        match round(&app, &Errand::of("garbage"), collect).await {
             Ok(collected) => tracing::info!(
                 chunks = collected.chunks_removed,
                 bytes = collected.bytes_freed,
@@ -145,7 +146,7 @@ pub async fn collect(
         let pack = move |app: &App| {
             optimise_now(app, app.jobs.begin(JobKind::Optimise)?, Optimise { level }, false)
         };
-        match round(&app, pack).await {
+        match round(&app, &Errand::of("garbage"), pack).await {
             Ok(optimised) => tracing::info!(
                 segments = optimised.segments_rewritten,
                 bytes = optimised.bytes_freed,

@@ -82,7 +82,7 @@ fn write_on(log: &ReadLog, app: &Weak<App>, runtime: &Handle) {
 }
 
 fn place(app: &App) -> LogPlace<'_> {
-    let crate::Opened { vault, locks, key, .. } = &app.opened;
+    let crate::Opened { vault, locks, key, .. } = &*app.opened;
     LogPlace { vault, locks, key, storage: app.storage }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_core::time::Timestamp;
+use lucid_http::errand::Errand;
 use lucid_http::jobs::JobRun;
 use lucid_http::reply::Refusal;
 use lucid_http::serve::Shutdown;
@@ -54,15 +55,16 @@ async fn next_round(
     mut asked: bool,
     shutdown: &Shutdown,
 ) -> Result<(), OpError> {
-    let state = match work(app, |app| scrub_state(&app.opened.vault)).await {
-        Ok(state) => state,
-        Err(error) => {
-            let why = format!("it is not known how far it has come: {error}");
-            let code = Refusal::from(error.clone()).code();
-            app.jobs.begin(JobKind::Scrub)?.fail(code, why);
-            return Err(error);
-        }
-    };
+    let state =
+        match work(app, &Errand::of("scrubbing"), |app| scrub_state(&app.opened.vault)).await {
+            Ok(state) => state,
+            Err(error) => {
+                let why = format!("it is not known how far it has come: {error}");
+                let code = Refusal::from(error.clone()).code();
+                app.jobs.begin(JobKind::Scrub)?.fail(code, why);
+                return Err(error);
+            }
+        };
     if !asked {
         tokio::select! {
             () = shutdown.asked() => return Ok(()),
@@ -102,7 +104,8 @@ async fn round(
     begin_round(&mut state, app.clock.now());
     let outcome = stretches(app, how, &mut state, &mut hurried, shutdown, &run).await;
     let (noted, state_now) = (state.clone(), state);
-    let kept = work(app, move |app| note_scrub(&app.opened.vault, &noted)).await;
+    let kept =
+        work(app, &Errand::of("scrubbing"), move |app| note_scrub(&app.opened.vault, &noted)).await;
     match outcome.and(kept) {
         Ok(()) => {
             let ended = state_now.next.is_none();
@@ -134,12 +137,15 @@ async fn stretches(
     run: &JobRun<'_>,
 ) -> Result<(), OpError> {
     let percent = how.map_or(100, |how| how.percent);
-    let total = work(app, |app| app.opened.vault.scrub_bytes().map_err(OpError::from)).await?;
+    let total = work(app, &Errand::of("scrubbing"), |app| {
+        app.opened.vault.scrub_bytes().map_err(OpError::from)
+    })
+    .await?;
     let wanted = total / 100 * u64::from(percent);
     let (mut noted, began, had) = (Instant::now(), Instant::now(), state.bytes);
     loop {
         let (mut reading, started) = (state.clone(), Instant::now());
-        let (read, goes_on) = work(app, move |app| {
+        let (read, goes_on) = work(app, &Errand::of("scrubbing"), move |app| {
             let _disturbing = app.foreground.disturb();
             let vault = &app.opened.vault;
             let goes_on = scrub_stretch(vault, &mut reading, app.clock.now(), percent, STRETCH)?;
@@ -152,7 +158,8 @@ async fn stretches(
         }
         if noted.elapsed() >= NOTED {
             let noting = state.clone();
-            work(app, move |app| note_scrub(&app.opened.vault, &noting)).await?;
+            work(app, &Errand::of("scrubbing"), move |app| note_scrub(&app.opened.vault, &noting))
+                .await?;
             noted = Instant::now();
         }
         let behind = app.foreground.rest(started.elapsed());

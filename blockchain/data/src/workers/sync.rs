@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lucid_core::time::Timestamp;
+use lucid_http::errand::Errand;
 use lucid_http::serve::Shutdown;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -118,7 +119,8 @@ pub async fn sync(app: Arc<App>, interval: Duration, shutdown: Shutdown) {
     while !shutdown.is_asked() {
         app.synchronising.runs.store(true, Ordering::Relaxed);
         let (chain, asked) = (chain.clone(), shutdown.clone());
-        let round = super::round(&app, move |app| {
+        let errand = Errand::of("synchronising");
+        let round = super::round(&app, &errand, move |app| {
             let (vault, pins) = (&app.opened.vault, &app.synchronising.pins);
             let now = app.clock.now();
             let state = &app.synchronising.state;

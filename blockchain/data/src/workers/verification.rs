@@ -61,7 +61,7 @@ fn absent(app: &App, error: &OpError, expected: Option<SessionRoot>) -> Verified
     reply::verified(&found, expected, app.clock.now())
 }
 
-/// Remembers the outcome among the latest; what could not be noted is said with it.
+/// Remembers the outcome among the latest, where that is done; what could not be noted is said with it.
 fn noted(
     app: &App,
     id: &SessionId,
@@ -74,6 +74,9 @@ fn noted(
         0 => verified.details.reason.clone().unwrap_or_default(),
         failed => format!("{} damaged or missing", many_do(failed, "chunk", "is", "are")),
     };
+    if !app.remembers {
+        return verified;
+    }
     let outcome = Outcome {
         at: now,
         subject: id.to_string(),

@@ -9,10 +9,13 @@
 #[path = "../../../http/tests/access/mod.rs"]
 mod access;
 mod bounds;
+mod ending;
 mod engine;
 #[path = "../../../http/tests/access/routes.rs"]
 mod every_route;
+mod foreign;
 mod health;
+mod log_lines;
 mod manager;
 mod openapi;
 mod ops;

@@ -1,6 +1,7 @@
 //! Both services together: a session is anchored by the real block-manager, and proved without either.
 
 use std::path::Path;
+use std::time::Duration;
 
 use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::config::Config;
@@ -9,6 +10,7 @@ use lucid_core::check::{CheckVerdict, Trust, check};
 use lucid_core::sign::PublicKey;
 use lucid_http::config::Environment;
 use lucid_http::serve::Shutdown;
+use lucid_store::clock::Clock;
 use tokio::runtime::Runtime;
 
 use crate::sample::noise;
@@ -89,6 +91,43 @@ fn anchors_go_on_though_the_block_of_the_last_one_is_damaged() {
 
     seal("next");
     assert_eq!(service.wait_anchored("next").anchor.unwrap().block_index, Some(2));
+    service.stop();
+    shutdown.ask();
+    runtime.block_on(manager.finished()).unwrap();
+}
+
+#[test]
+fn what_it_took_from_a_seal_to_its_proof_is_counted() {
+    let (data, chain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let clock = Clock::by_hand(Clock::system().now());
+    let service = Service::start_by(&clock, data.path());
+    service.begin("s");
+    service.client.append("s", &Default::default(), b"evidence".to_vec()).unwrap();
+    service.client.seal("s", &Default::default()).unwrap();
+    let proofs = |service: &Service| {
+        let page = service.get("/metrics").text().unwrap();
+        [900, 3600].map(|within| {
+            let name = format!("lucid_data_proof_seconds_bucket{{le=\"{within}\"}} ");
+            let count = page.lines().find_map(|line| line.strip_prefix(&name));
+            count.unwrap_or_else(|| panic!("{page}")).parse::<u64>().unwrap()
+        })
+    };
+    let [fast, all] = proofs(&service);
+    service.stop();
+
+    // There was no block-manager, and for half an hour nobody who brought the anchor to it.
+    clock.pass(Duration::from_secs(1_800));
+    let config = Config { clock: clock.clone(), ..config(chain.path()) };
+    let (runtime, shutdown) = (Runtime::new().unwrap(), Shutdown::new());
+    let manager = runtime.block_on(service::start(config, &shutdown)).unwrap();
+    let url = format!("http://{}", manager.address());
+    let settings = [("BLOCK_MANAGER_URL", url.as_str())];
+    let service = Service::start_by_with(&clock, data.path(), &settings);
+    service.wait_anchored("s");
+    // Other tests of this process have proofs, too, but none that took so long.
+    let late = |[fast, all]: [u64; 2]| all - fast;
+    let now = service.wait(|| Some(proofs(&service)).filter(|now| late(*now) > late([fast, all])));
+    assert_eq!(late(now), late([fast, all]) + 1);
     service.stop();
     shutdown.ask();
     runtime.block_on(manager.finished()).unwrap();

@@ -5,6 +5,7 @@ mod sync;
 
 mod chain;
 mod cutting;
+mod elsewhere;
 mod garbage;
 mod life;
 mod mirror;
@@ -16,6 +17,7 @@ mod queue;
 mod races;
 mod ranges;
 mod removal;
+mod reserve;
 mod rows;
 mod scrub;
 mod timeline;

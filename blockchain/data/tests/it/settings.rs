@@ -1,4 +1,4 @@
-//! Settings of chunks: what `docs/OPERATING.md` says of each is so.
+//! Settings of chunks: what the manual says of each is so.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,38 +31,36 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
     load(&environment(pairs), None).unwrap_err().to_string()
 }
 
-/// The documented table: each variable with its default, its outcome, and whether it has an alias.
+/// A setting of chunks: its variables, its default, and what the manual says of it.
 struct Row {
     names: Vec<String>,
     default: String,
-    outcome: String,
-    aliased: bool,
+    outcome: &'static str,
+    alias: Option<String>,
 }
 
 fn table() -> Vec<Row> {
-    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATING.md");
-    let text = fs::read_to_string(text).unwrap();
-    let section = text.split("### Settings of chunks").nth(1).unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `DATA_CHAIN_"));
-    rows.map(|line| {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let quoted = |cell: &str| -> Vec<String> {
-            cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-        };
-        Row {
-            names: quoted(cells[1]),
-            default: cells[2].trim_matches('`').to_owned(),
-            outcome: cells[3].to_owned(),
-            aliased: cells[1].ends_with('*'),
-        }
-    })
-    .collect()
+    let manual = loaded(&[]).manual.into_iter();
+    let chunks = manual.skip_while(|setting| setting.file != "store_content");
+    let chunks = chunks.take_while(|setting| setting.file != "master_key_file");
+    chunks
+        .map(|setting| {
+            let (names, others): (Vec<_>, Vec<_>) =
+                setting.variables.into_iter().partition(|name| name.starts_with("DATA_CHAIN_"));
+            let outcome = match setting.about {
+                about if about.starts_with("only ") => "refused",
+                about if about.starts_with("changes nothing") => "noted",
+                _ => "honoured",
+            };
+            Row { names, default: setting.default, outcome, alias: others.into_iter().next() }
+        })
+        .collect()
 }
 
 #[test]
 fn every_documented_setting_does_what_the_table_says() {
     let mut documented = BTreeSet::new();
-    for Row { names, default, outcome, aliased } in table() {
+    for Row { names, default, outcome, alias } in table() {
         for name in &names {
             documented.insert(name.clone());
             let path = name == "DATA_CHAIN_CHUNK_STORAGE_PATH";
@@ -82,7 +80,7 @@ fn every_documented_setting_does_what_the_table_says() {
             if !path {
                 assert_eq!(config(&[(name, &default)]), nothing, "{name} has another default");
             }
-            match outcome.as_str() {
+            match outcome {
                 "honoured" if name == "DATA_CHAIN_MIN_CHUNK_SIZE_BYTES" => {
                     assert!(refusal(&[(name, odd)]).contains("the cutting makes chunks from"));
                 }
@@ -99,7 +97,7 @@ fn every_documented_setting_does_what_the_table_says() {
                 }
                 other => panic!("{name}: {other}"),
             }
-            if let Some(alias) = name.strip_prefix("DATA_CHAIN_").filter(|_| aliased) {
+            if let Some(alias) = &alias {
                 let by = |name: &str| load(&environment(&[(name, odd)]), None).map(|it| it.config);
                 assert_eq!(by(alias), by(name), "{alias}");
             }
@@ -151,10 +149,17 @@ fn values_arrive_where_they_are_used() {
 
 #[test]
 fn a_database_that_is_not_built_is_not_believed_in() {
+    let url = "mongodb://ann:secret@mongo:27017/lucid";
     let said = refusal(&[("DATA_CHAIN_CHUNK_STORAGE_BACKEND", "mongodb")]);
-    assert!(said.contains("only embedded: MongoDB is not built yet"), "{said}");
+    assert_eq!(said, "ERROR: MONGO_URL, MONGODB_URL, or MONGODB_URI environment variable not set");
     for name in ["MONGO_URL", "MONGODB_URL", "MONGODB_URI"] {
-        let loaded = loaded(&[(name, "mongodb://ann:secret@mongo:27017/lucid")]);
+        for more in [&[][..], &[("DATA_CHAIN_STORAGE_BACKEND", "mongodb")]] {
+            let said = refusal(&[&[(name, url)], more].concat());
+            let wanted =
+                format!("{name} is set, and this version has no MongoDB back-end: unset {name}");
+            assert_eq!(said, format!("ERROR: {wanted}"));
+        }
+        let loaded = loaded(&[(name, url), ("DATA_CHAIN_STORAGE_BACKEND", "embedded")]);
         assert_eq!(loaded.config, config(&[]));
         assert!(loaded.warnings.iter().any(|said| said.contains(name) && said.contains("ignored")));
         assert!(loaded.effective.iter().all(|setting| !setting.value.contains("secret")));

@@ -405,3 +405,29 @@ fn who_may_only_append_goes_on_with_what_it_began_and_reads_nothing_back() {
     assert_eq!(camera.post(sessions, &json!({ "session_id": "door" })).0, 200);
     assert_eq!(camera.post("/api/v1/sessions/door/seal", &json!({})).0, 200);
 }
+
+#[test]
+fn a_beginning_of_an_id_tells_a_caller_of_its_own_sessions_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = [("camera", "append", ""), ("reader", "read", "prefix:door-a"), ("all", "read", "")];
+    let service = guarded(folder.path(), &more);
+    for id in ["door-a1", "door-a2", "door-b1"] {
+        let source = json!({ "host": "h", "tags": ["t"] });
+        let begun = json!({ "session_id": id, "user_id": "ann", "source": source });
+        assert_eq!(caller(&service, "camera").post("/api/v1/sessions", &begun).0, 201);
+    }
+    let ids = |who: &str, query: &str| -> BTreeSet<String> {
+        let (status, page) = caller(&service, who).get(&format!("/api/v1/sessions?{query}"));
+        assert_eq!(status, 200, "{who} {query}: {page}");
+        let items = page["items"].as_array().unwrap().iter();
+        let ids = items.map(|one| one["session_id"].as_str().unwrap().to_owned());
+        // The read log is a session, too.
+        ids.filter(|id| !id.starts_with("lucid.")).collect()
+    };
+    let set = |ids: &[&str]| ids.iter().map(|id| id.to_string()).collect::<BTreeSet<_>>();
+    for query in ["prefix=door", "host=h", "tag=t", "user_id=ann", "status=active"] {
+        assert_eq!(ids("all", query), set(&["door-a1", "door-a2", "door-b1"]), "{query}");
+        assert_eq!(ids("reader", query), set(&["door-a1", "door-a2"]), "{query}");
+    }
+    assert_eq!(ids("reader", "prefix=door-b"), set(&[]));
+}

@@ -93,11 +93,13 @@ fn an_opening_that_is_told_to_stop_leaves_everything_to_the_next() {
     let options = Options {
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
+        expected: None,
         create: false,
         encrypt: true,
         root_key_file: None,
         passphrase: None,
         owner: "a test".into(),
+        reserve: Default::default(),
         now: "2026-03-01T12:00:00Z".into(),
     };
     for steps in 0..4 {

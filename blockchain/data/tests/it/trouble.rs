@@ -253,8 +253,9 @@ fn an_index_that_cannot_be_read_is_unhealthy_and_an_absent_row_is_not() {
     assert!(why.contains("cannot be read") && why.contains("disk under it is away"), "{why}");
     // Now nothing is known of what is there.
     for path in ["/api/v1/sessions/none", "/api/v1/sessions/s", "/api/v1/chunks/none"] {
-        let (status, code, _) = problem(service.get(path));
+        let (status, code, document) = problem(service.get(path));
         assert_eq!((status, code.as_str()), (503, "unavailable"), "{path}");
+        assert_eq!(document["error"]["code"], "ST_003", "{path}");
     }
 
     service.break_index(false);

@@ -34,11 +34,13 @@ pub fn open(folder: &std::path::Path) -> Opened {
     let options = Options {
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
+        expected: None,
         create: true,
         encrypt: true,
         root_key_file: None,
         passphrase: None,
         owner: "a test".into(),
+        reserve: Default::default(),
         now: Clock::system().now().to_string(),
     };
     Opened::open(folder, &options).unwrap()
@@ -152,7 +154,7 @@ async fn a_worker_goes_on_after_a_fault_in_the_code_and_one_that_cannot_is_named
     let anchoring = Anchoring::new(Some(engine.clone()));
     let app = Arc::new(App::new(opened, &config, anchoring, jobs(&shutdown, &Clock::system())));
     seal(&app);
-    let worker = start(&app, "anchors", deliver(app.clone(), shutdown.clone()));
+    let (_, worker) = start(&app, "anchors", deliver(app.clone(), shutdown.clone()));
     let deadline = Instant::now() + Duration::from_secs(30);
     while engine.0.load(Ordering::SeqCst) < 2 {
         assert!(Instant::now() < deadline && !worker.is_finished());
@@ -164,7 +166,7 @@ async fn a_worker_goes_on_after_a_fault_in_the_code_and_one_that_cannot_is_named
     assert_eq!(health["workers"], true, "{health}");
     shutdown.ask();
     tokio::time::timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
-    start(&app, "figures", async { panic!("a fault in the code") }).await.unwrap();
+    start(&app, "figures", async { panic!("a fault in the code") }).1.await.unwrap();
     let health = serde_json::to_value(app.report().document(config::SERVICE)).unwrap();
     assert_eq!((&health["status"], &health["workers"]), (&"degraded".into(), &false.into()));
     assert!(health["details"]["workers"].as_str().unwrap().contains("figures"), "{health}");
@@ -172,10 +174,12 @@ async fn a_worker_goes_on_after_a_fault_in_the_code_and_one_that_cannot_is_named
 
 /// Lets one anchor wait.
 fn seal(app: &App) {
-    let Opened { vault, locks, key, .. } = &app.opened;
+    let Opened { vault, locks, key, .. } = &*app.opened;
     let session = NewSession {
         sight: Sight::everything(),
         retain_until: None,
+        source: None,
+        terminal: None,
         id: Some("s".parse().unwrap()),
         user: String::new(),
         layout: Layout::Raw,

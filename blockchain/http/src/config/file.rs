@@ -34,7 +34,8 @@ pub(super) fn read(path: &Path, environment: &Environment) -> (Values, Vec<Mista
     (values, mistakes)
 }
 
-fn text(path: &Path) -> Result<String, String> {
+/// What stands in a file that is not too large to be one of settings.
+pub(super) fn text(path: &Path) -> Result<String, String> {
     let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size > FILE_BYTES_MAX {
         return Err(format!("larger than {FILE_BYTES_MAX} bytes"));
@@ -97,7 +98,7 @@ fn flatten(
 
 /// Replaces every `${..}`. An unset variable without a default is a fault: an empty text in its
 /// place would look like a decision.
-fn substitute(text: &str, environment: &Environment) -> Result<String, String> {
+pub(super) fn substitute(text: &str, environment: &Environment) -> Result<String, String> {
     let mut result = String::new();
     let mut rest = text;
     while let Some((before, expression)) = rest.split_once("${") {

@@ -9,12 +9,45 @@ use super::Environment;
 /// What our variables begin with. Other programs have others, and so have some settings of ours.
 pub const FAMILIES: &[&str] = &["DATA_CHAIN_", "BLOCK_", "LUCID_"];
 
+/// Ours that begin otherwise, in the order of the alphabet: a name that differs from one of them in a letter may have
+/// been meant for it.
+pub const OTHERS: &[&str] = &[
+    "ANCHORING_HASH_ALGORITHM",
+    "BLOCKCHAIN_ENGINE_URL",
+    "CHAIN_MAINTENANCE_INTERVAL",
+    "CHUNK_OVERLAP_BYTES",
+    "CHUNK_SIZE_BYTES",
+    "CHUNK_STORAGE_PATH",
+    "CORS_ORIGINS",
+    "DATA_SYNC_INTERVAL",
+    "GC_INTERVAL_HOURS",
+    "INDEXING_BATCH_SIZE",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "MAX_BLOCKS_TO_KEEP",
+    "MAX_CHUNK_SIZE_BYTES",
+    "MIN_CHUNK_SIZE_BYTES",
+    "MONGODB_URI",
+    "MONGODB_URL",
+    "MONGO_URL",
+    "QUERY_CACHE_SIZE",
+    "SERVICE_RETRY_COUNT",
+    "SERVICE_RETRY_DELAY_SECONDS",
+    "SERVICE_TIMEOUT_SECONDS",
+    "SPLIT_THRESHOLD_BYTES",
+    "SYNC_BATCH_SIZE",
+    "SYNC_INTERVAL_SECONDS",
+    "SYNC_TIMEOUT",
+    "VERIFICATION_INTERVAL_HOURS",
+];
+
 /// The variables of these families.
 pub const VARIABLES: &[&str] = &[
     "BLOCK_INTERVAL_SECONDS",
     "BLOCK_MANAGER_CORS_ORIGINS",
     "BLOCK_MANAGER_HOST",
     "BLOCK_MANAGER_PORT",
+    "BLOCK_MANAGER_STORE_ID",
     "BLOCK_MANAGER_URL",
     "BLOCK_STORAGE_PATH",
     "BLOCK_TIMESTAMP_TOLERANCE_SECONDS",
@@ -54,6 +87,7 @@ pub const VARIABLES: &[&str] = &[
     "DATA_CHAIN_STORAGE_BACKEND",
     "DATA_CHAIN_STORE_CONTENT",
     "DATA_CHAIN_STORE_HASHES",
+    "DATA_CHAIN_STORE_ID",
     "DATA_CHAIN_STORE_METADATA",
     "DATA_CHAIN_STORE_REFERENCES",
     "DATA_CHAIN_VERIFICATION_INTERVAL_HOURS",
@@ -67,10 +101,12 @@ pub const VARIABLES: &[&str] = &[
     "LUCID_AUTH",
     "LUCID_BLOCK_MANAGER_URL",
     "LUCID_CA_FILE",
+    "LUCID_CHAIN_FOLLOW_URL",
     "LUCID_CHAIN_GENESIS",
     "LUCID_CHAIN_PRODUCER_KEY",
     "LUCID_CONFIG_FILE",
     "LUCID_CREDENTIALS_FILE",
+    "LUCID_DATA",
     "LUCID_DATA_CHAIN_URL",
     "LUCID_DATA_DIR",
     "LUCID_JWT_PUBLIC_KEY_FILE",
@@ -82,9 +118,12 @@ pub const VARIABLES: &[&str] = &[
     "LUCID_PEER_TOKEN",
     "LUCID_PEER_TOKEN_FILE",
     "LUCID_PIN",
+    "LUCID_PROFILE",
     "LUCID_RATE_LIMIT",
     "LUCID_READ_LOG",
     "LUCID_READ_LOG_KEEP_DAYS",
+    "LUCID_RESERVE_BYTES",
+    "LUCID_STORE_ID",
     "LUCID_TLS_CERT_FILE",
     "LUCID_TLS_KEY_FILE",
     "LUCID_TOKEN",
@@ -96,12 +135,28 @@ pub const VARIABLES: &[&str] = &[
 
 /// A name that differs in so many letters may have been meant.
 const MISSPELT_MAX: usize = 3;
+/// The same of a name that another program may have: two letters that change places differ in two.
+const STRANGE_MAX: usize = 2;
 
 /// A sentence for each variable of these families that nothing heeds.
 pub fn unknown_variables(environment: &Environment, families: &[&str]) -> Vec<String> {
     let is_ours = |name: &&String| families.iter().any(|family| name.starts_with(family));
     let names = environment.keys().filter(is_ours);
-    names.filter(|name| !VARIABLES.contains(&name.as_str())).map(|name| sentence(name)).collect()
+    let names = names.filter(|name| !VARIABLES.contains(&name.as_str()));
+    names.filter(|name| !OTHERS.contains(&name.as_str())).map(|name| sentence(name)).collect()
+}
+
+/// A sentence for each variable that is almost one of [`OTHERS`].
+pub fn misspelt_variables(environment: &Environment) -> Vec<String> {
+    let names = environment.keys().map(String::as_str);
+    let is_strange = |name: &&str| {
+        !OTHERS.contains(name) && !FAMILIES.iter().any(|family| name.starts_with(family))
+    };
+    let meant = names.filter(is_strange).filter_map(|name| {
+        let near = OTHERS.iter().map(|known| (distance(name, known), known)).min();
+        near.filter(|(distance, _)| *distance <= STRANGE_MAX).map(|(_, known)| (name, known))
+    });
+    meant.map(|(name, known)| format!("{name} is not heeded: {known} may be meant")).collect()
 }
 
 fn sentence(name: &str) -> String {
@@ -140,6 +195,8 @@ mod tests {
             "BLOCK_STORAGE_PAHT",
             "LUCID_SOMETHING_OF_MINE",
             "LOG_LEVEL",
+            "LOG_LEVLE",
+            "MONGO_URI",
             "PATH",
         ];
         let environment = names.map(|name| (name.to_owned(), String::new())).into();
@@ -151,6 +208,13 @@ mod tests {
                 "LUCID_SOMETHING_OF_MINE is no setting and is not heeded",
             ]
         );
-        assert!(VARIABLES.is_sorted(), "it is easier to read in order");
+        assert_eq!(
+            misspelt_variables(&environment),
+            [
+                "LOG_LEVLE is not heeded: LOG_LEVEL may be meant",
+                "MONGO_URI is not heeded: MONGO_URL may be meant",
+            ]
+        );
+        assert!(VARIABLES.is_sorted() && OTHERS.is_sorted(), "it is easier to read in order");
     }
 }

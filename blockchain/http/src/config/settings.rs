@@ -10,26 +10,55 @@ use std::time::Duration;
 
 use super::file::Values;
 use lucid_api::address::{Address, STRUCK_OUT, without_credentials};
+use lucid_api::client::service_url;
 
 use super::secret::Secret;
-use super::{ConfigError, Effective, Environment, FAMILIES, Mistake, unknown_variables};
+use super::{
+    ConfigError, Effective, Environment, FAMILIES, Mistake, misspelt_variables, unknown_variables,
+};
 use crate::Service;
 use crate::credentials::SecretSource;
 
+/// Where a value is from that stands in the file.
+const FILE: &str = "file";
 /// The longest time a setting may give.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
 
-/// What a setting is called: one name in the file, one or more in the environment.
+/// What a setting is called, and what it is for: one name in the file, one or more in the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     file: &'static str,
     variables: Vec<String>,
+    about: &'static str,
+    otherwise: &'static str,
+}
+
+/// A setting as the manual has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name in the file, dotted.
+    pub file: &'static str,
+    /// Its variables: the first that is set counts.
+    pub variables: Vec<String>,
+    /// What it is if nothing sets it.
+    pub default: String,
+    /// What it can be; empty for any text.
+    pub allowed: String,
+    /// What it is for, in Markdown, with links as from `docs/`.
+    pub about: &'static str,
 }
 
 impl Key {
-    /// `file` is dotted: `log.level`.
-    pub fn new(file: &'static str, variable: impl Into<String>) -> Self {
-        Self { file, variables: vec![variable.into()] }
+    /// `file` is dotted: `log.level`. `about` says what it is for, in the manual: Markdown, with links as from
+    /// `docs/`.
+    pub fn new(file: &'static str, variable: impl Into<String>, about: &'static str) -> Self {
+        Self { file, variables: vec![variable.into()], about, otherwise: "none" }
+    }
+
+    /// What holds if nothing sets it, where that is no value.
+    pub fn otherwise(mut self, otherwise: &'static str) -> Self {
+        self.otherwise = otherwise;
+        self
     }
 
     /// Another variable that means the same, asked after the ones before.
@@ -54,12 +83,18 @@ pub struct Settings<'a> {
     known: BTreeSet<&'static str>,
     asked: BTreeSet<String>,
     effective: Vec<Effective>,
+    manual: Vec<Setting>,
     warnings: Vec<String>,
     mistakes: Vec<Mistake>,
 }
 
-/// The settings, what is odd, and every variable that was looked at.
-type Finished = (Vec<Effective>, Vec<String>, BTreeSet<String>);
+/// What [`super::Loaded`] says beside the settings.
+pub(super) struct Finished {
+    pub(super) effective: Vec<Effective>,
+    pub(super) warnings: Vec<String>,
+    pub(super) asked: BTreeSet<String>,
+    pub(super) manual: Vec<Setting>,
+}
 
 struct GivenSetting {
     values: Vec<String>,
@@ -73,19 +108,27 @@ impl<'a> Settings<'a> {
         file: Values,
         mistakes: Vec<Mistake>,
     ) -> Self {
-        let (known, asked, effective) = Default::default();
-        let warnings = unknown_variables(environment, FAMILIES);
-        Self { service, environment, file, known, asked, effective, warnings, mistakes }
+        let (known, asked, effective, manual) = Default::default();
+        let mut warnings = unknown_variables(environment, FAMILIES);
+        warnings.extend(misspelt_variables(environment));
+        Self { service, environment, file, known, asked, effective, manual, warnings, mistakes }
     }
 
     /// A key of this service's own: `port` and `DATA_CHAIN_PORT`.
-    pub fn own(&self, file: &'static str, suffix: &str) -> Key {
-        Key::new(file, format!("{}_{suffix}", self.service.prefix))
+    pub fn own(&self, file: &'static str, suffix: &str, about: &'static str) -> Key {
+        Key::new(file, format!("{}_{suffix}", self.service.prefix), about)
+    }
+
+    /// What sets a value, if anything does: a variable, or the setting's name in the file.
+    pub fn set_by(&mut self, key: &Key) -> Option<String> {
+        let GivenSetting { source, .. } = self.find(key)?;
+        Some(if source == FILE { key.file.to_owned() } else { source })
     }
 
     /// A text.
     pub fn text(&mut self, key: &Key, default: &str) -> String {
-        self.optional(key).unwrap_or_else(|| {
+        self.describe(key, default, String::new());
+        self.given(key).unwrap_or_else(|| {
             self.show(key, default.to_owned(), "default");
             default.to_owned()
         })
@@ -93,6 +136,11 @@ impl<'a> Settings<'a> {
 
     /// A text that may be absent.
     pub fn optional(&mut self, key: &Key) -> Option<String> {
+        self.describe(key, key.otherwise, String::new());
+        self.given(key)
+    }
+
+    fn given(&mut self, key: &Key) -> Option<String> {
         let found = self.find(key)?;
         let text = found.values.join(",");
         self.show(key, text.clone(), &found.source);
@@ -113,9 +161,21 @@ impl<'a> Settings<'a> {
 
     /// The address of a service, which may have a password in it.
     pub fn address(&mut self, key: &Key) -> Option<Address> {
+        self.describe(key, key.otherwise, "an address".to_owned());
         let found = self.find(key)?;
         let address = Address::from(found.values.join(","));
         self.show(key, address.to_string(), &found.source);
+        Some(address)
+    }
+
+    /// The address of a service that is spoken to over HTTP: `http://host:port`, without a path.
+    pub fn service_address(&mut self, key: &Key) -> Option<Address> {
+        let allowed = "an address without a path, like `http://block-manager:8086`";
+        self.describe(key, key.otherwise, allowed.to_owned());
+        let address = self.address(key)?.bare();
+        if service_url(address.expose()).is_err() {
+            self.invalid(key, address.to_string(), Some(allowed.replace('`', "")));
+        }
         Some(address)
     }
 
@@ -129,6 +189,7 @@ impl<'a> Settings<'a> {
     where
         T: FromStr<Err: Display> + Display,
     {
+        self.describe(key, &default.to_string(), String::new());
         self.parsed(key, default, |text| {
             text.parse().map_err(|error: T::Err| Some(error.to_string()))
         })
@@ -139,14 +200,17 @@ impl<'a> Settings<'a> {
     where
         T: FromStr + Display + PartialOrd,
     {
+        let bounds = format!("from {} to {}", allowed.start(), allowed.end());
+        self.describe(key, &default.to_string(), bounds.clone());
         self.parsed(key, default, |text| match text.parse() {
             Ok(value) if allowed.contains(&value) => Ok(value),
-            _ => Err(Some(format!("from {} to {}", allowed.start(), allowed.end()))),
+            _ => Err(Some(bounds)),
         })
     }
 
     /// Yes or no: `true`, `1`, `yes`, `on`, `enabled`, and their opposites.
     pub fn flag(&mut self, key: &Key, default: bool) -> bool {
+        self.describe(key, &default.to_string(), "`true` or `false`".to_owned());
         self.parsed(key, default, |text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" | "enabled" => Ok(true),
             "false" | "0" | "no" | "off" | "disabled" => Ok(false),
@@ -157,6 +221,8 @@ impl<'a> Settings<'a> {
     /// One of a few words, in any case; the first is the default.
     pub fn choice<T: Copy>(&mut self, key: &Key, first: (&str, T), others: &[(&str, T)]) -> T {
         let words = || std::iter::once(&first).chain(others);
+        let listed: Vec<_> = words().map(|(word, _)| format!("`{word}`")).collect();
+        self.describe(key, first.0, listed.join(", "));
         let chosen = self.parsed(key, first.0.to_owned(), |text| {
             match words().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
                 Some((word, _)) => Ok((*word).to_owned()),
@@ -171,16 +237,19 @@ impl<'a> Settings<'a> {
 
     /// A time of at least `least` seconds, with or without a fraction.
     pub fn seconds(&mut self, key: &Key, default: f64, least: f64) -> Duration {
+        self.describe(key, &default.to_string(), format!("seconds, at least {least}"));
         Duration::from_secs_f64(self.within(key, default, least..=SECONDS_MAX))
     }
 
     /// A port. The message for a wrong one is documented, and has no reason in it.
     pub fn port(&mut self, key: &Key, default: u16) -> u16 {
+        self.describe(key, &default.to_string(), "a port; 0 takes any that is free".to_owned());
         self.parsed(key, default, |text| text.parse().map_err(|_| None))
     }
 
     /// A list: separated by commas in the environment, a list in the file. `None` when not set.
     pub fn list(&mut self, key: &Key) -> Option<Vec<String>> {
+        self.describe(key, key.otherwise, "several, with commas between them".to_owned());
         let found = self.find(key)?;
         let items: Vec<_> = found
             .values
@@ -195,6 +264,8 @@ impl<'a> Settings<'a> {
 
     /// A secret: the setting itself, or the file that `<NAME>_FILE` names, which is read when it is needed.
     pub fn secret(&mut self, key: &Key) -> Option<SecretSource> {
+        let or_file = format!("a secret; or `{}_FILE`, a file with it", key.name());
+        self.describe(key, key.otherwise, or_file);
         for variable in &key.variables {
             let variable = format!("{variable}_FILE");
             self.asked.insert(variable.clone());
@@ -233,6 +304,19 @@ impl<'a> Settings<'a> {
     /// Notes something that is allowed and odd.
     pub fn warn(&mut self, sentence: impl Into<String>) {
         self.warnings.push(sentence.into());
+    }
+
+    /// Puts the setting into the manual. The first that is said of one counts: what is asked for in general terms was
+    /// asked for in its own before.
+    fn describe(&mut self, key: &Key, default: &str, allowed: String) {
+        let is_there = |setting: &Setting| {
+            setting.file == key.file && setting.variables.first() == key.variables.first()
+        };
+        if !self.manual.iter().any(is_there) {
+            let Key { file, variables, about, .. } = key.clone();
+            let default = default.to_owned();
+            self.manual.push(Setting { file, variables, default, allowed, about });
+        }
     }
 
     fn show(&mut self, key: &Key, value: String, source: &str) {
@@ -275,7 +359,7 @@ impl<'a> Settings<'a> {
             return Some(GivenSetting { values, source: name.clone() });
         }
         let values = self.file.get(key.file)?.clone()?;
-        Some(GivenSetting { values, source: "file".to_owned() })
+        Some(GivenSetting { values, source: FILE.to_owned() })
     }
 
     pub(super) fn finish(mut self) -> Result<Finished, ConfigError> {
@@ -293,7 +377,10 @@ impl<'a> Settings<'a> {
             }
         }
         match self.mistakes.is_empty() {
-            true => Ok((self.effective, self.warnings, self.asked)),
+            true => {
+                let Self { effective, warnings, asked, manual, .. } = self;
+                Ok(Finished { effective, warnings, asked, manual })
+            }
             false => Err(ConfigError { mistakes: self.mistakes }),
         }
     }

@@ -2,24 +2,28 @@
 //! only turn a slow service into a dead one. Probes are always let in.
 
 use std::any::Any;
-use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
-use tokio::sync::Semaphore;
 
+use crate::places::Places;
 use crate::reply::Refusal;
 
 /// How many requests may be in work.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate(Arc<Semaphore>);
+pub(crate) struct Gate(Places);
 
 impl Gate {
     pub(crate) fn new(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+        Self(Places::new("requests in work", places))
+    }
+
+    /// The places that it lets into.
+    pub(crate) fn places(&self) -> &Places {
+        &self.0
     }
 }
 
@@ -28,9 +32,9 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
     if probes.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    match gate.0.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => Refusal::new(ErrorCode::Busy, "too many requests at once").into_response(),
+    match gate.0.take_now() {
+        Some(_place) => next.run(request).await,
+        None => Refusal::new(ErrorCode::Busy, "too many requests at once").into_response(),
     }
 }
 

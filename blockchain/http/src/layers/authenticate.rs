@@ -16,7 +16,7 @@ use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 
 use super::Passage;
-use crate::caller::Caller;
+use crate::caller::{Caller, Standing};
 use crate::credentials::Credentials;
 use crate::rates::Rates;
 use crate::reply::{Refusal, Reply};
@@ -76,6 +76,11 @@ pub(crate) async fn authenticate(
             if let Some(passage) = request.extensions().get::<Arc<Passage>>() {
                 passage.know_caller(&caller);
             }
+            let standing = match request.extensions().get::<LocalDoor>() {
+                Some(LocalDoor) => Standing::lasting(caller.clone()),
+                None => Standing::of(caller.clone(), &admission.credentials, request.headers()),
+            };
+            request.extensions_mut().insert(standing);
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

@@ -49,6 +49,11 @@ impl Hosts {
         self
     }
 
+    /// Whether a request that names this host, with or without a port, is meant for it.
+    pub fn are_meant_by(&self, host: &str) -> bool {
+        read(host).is_some_and(|authority| self.have(&tidy(authority.host())))
+    }
+
     fn have(&self, host: &str) -> bool {
         let local = host == "localhost" || host.ends_with(".localhost");
         self.any || local || is_address(host) || self.named.iter().any(|name| name == host)

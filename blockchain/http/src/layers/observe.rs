@@ -13,14 +13,14 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use lucid_api::problem::{self, Envelope, ErrorCode, Problem};
+use lucid_api::problem::{self, Documented, Envelope, ErrorCode, Problem};
 use lucid_api::{headers, paths};
 use tracing::Instrument as _;
 
 use super::count::Replies;
 use crate::limits::REQUEST_ID_CHARS;
 use crate::reply::{Refusal, code};
-use crate::{Service, telemetry};
+use crate::{Service, errand, telemetry};
 
 /// A library's plain sentence about a failure is at most this long.
 const SENTENCE_BYTES: usize = 2 << 10;
@@ -48,7 +48,7 @@ pub(crate) async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let started = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = errand::answer(&id, next.run(request)).instrument(span.clone()).await;
     let response = dress(response, service, &id).await;
     let mut response = match replies.count(method.is_safe(), response).await {
         Ok(counted) => counted,
@@ -73,7 +73,7 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// Unlike any other of this process, and very likely of any process.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
@@ -140,7 +140,7 @@ fn problem(refusal: Refusal, status: u16, service: &Service, id: &str) -> Proble
         code,
         request_id: id.to_owned(),
         error: Envelope {
-            code: refusal.documented.unwrap_or(code.documented()).to_owned(),
+            code: refusal.documented.map_or(code.documented(), Documented::as_str).to_owned(),
             message: refusal.detail,
             details: refusal.details,
             request_id: id.to_owned(),

@@ -17,6 +17,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::access::{HS256, SECRET, jwt, list, token};
+use crate::problems::assert_problem;
 use crate::server::{NOW, SERVICE, Server, settings};
 
 fn shown(text: &str) -> HeaderMap {
@@ -445,6 +446,9 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_nobody_else_is_kept_f
     for (bearer, answered) in [("lucid_read", 404), ("lucid_write", 404), ("lucid_guess", 401)] {
         let mut last = ask(bearer).await;
         assert_eq!(last.status, answered);
+        if answered == 401 {
+            assert_problem(&last, 401, "unauthorized");
+        }
         for _ in 0..30 {
             last = ask(bearer).await;
         }

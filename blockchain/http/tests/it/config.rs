@@ -21,9 +21,9 @@ struct Config {
 fn read(settings: &mut Settings<'_>) -> Config {
     Config {
         common: CommonConfig::read(settings),
-        size: settings.within(&Key::new("chunks.size", "TEST_SIZE"), 10, 1..=100),
-        key: settings.secret(&Key::new("key", "TEST_KEY")),
-        store: settings.text(&Key::new("store", "STORE_URL").or("STORE_URI"), "none"),
+        size: settings.within(&Key::new("chunks.size", "TEST_SIZE", "how large"), 10, 1..=100),
+        key: settings.secret(&Key::new("key", "TEST_KEY", "a key")),
+        store: settings.text(&Key::new("store", "STORE_URL", "a store").or("STORE_URI"), "none"),
     }
 }
 

@@ -15,6 +15,13 @@ pub fn assert_problem(answer: &Answer, status: u16, code: &str) {
     assert_eq!(problem["type"], format!("urn:lucid:problem:{code}"));
     assert_eq!(problem["request_id"], answer.header("x-request-id").unwrap());
     let envelope = &problem["error"];
+    let documented = match code {
+        "unauthorized" => "LUCID_ERR_2001",
+        "forbidden" => "LUCID_ERR_2002",
+        "malformed" | "invalid" => "LUCID_ERR_1001",
+        other => envelope["code"].as_str().unwrap_or(other),
+    };
+    assert_eq!(envelope["code"], documented);
     assert_eq!(envelope["message"], problem["detail"]);
     assert_eq!(envelope["request_id"], problem["request_id"]);
     assert_eq!(envelope["service"], "lucid-test");

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::{get, post};
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
 use lucid_http::credentials::Credentials;
@@ -90,7 +90,7 @@ type Json2 = axum::Json<serde_json::Value>;
 
 async fn gone(State(attempts): State<Attempts>) -> Reply<()> {
     attempts.0.fetch_add(1, Ordering::SeqCst);
-    Err(Refusal::new(ErrorCode::Gone, "pruned").documented("BM_001").with("height", 7))
+    Err(Refusal::new(ErrorCode::Gone, "pruned").documented(Documented::NO_BLOCK).with("height", 7))
 }
 
 async fn file(BytePath(values): BytePath) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lucid_http::healthcheck::{Check, check};
 use lucid_http::limits::HEAD;
-use lucid_http::serve::{Drained, Listening, Shutdown};
+use lucid_http::serve::{Drained, Listening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -102,16 +102,6 @@ async fn the_health_check_tells_there_from_not_there() {
     let gone =
         tokio::task::spawn_blocking(move || check(address, None, Check::Socket)).await.unwrap();
     assert!(gone.is_err());
-}
-
-#[tokio::test]
-async fn a_signal_asks_for_the_end() {
-    let shutdown = Shutdown::new();
-    shutdown.on_signals().unwrap();
-    assert!(!shutdown.is_asked());
-    let me = std::process::id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &me]).status().unwrap().success());
-    tokio::time::timeout(Duration::from_secs(5), shutdown.asked()).await.unwrap();
 }
 
 #[tokio::test]

@@ -160,14 +160,7 @@ fn build_and_append(
         Some(tip) => parent_at(chain, tip.height)?,
         None => None,
     };
-    if let Some(parent) = &parent
-        && parent.time >= now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS)
-    {
-        return Err(ProduceError::ParentAhead { now, tip: parent.time });
-    }
-    if let Some(known) = clock_is_ahead(vault, parent.as_ref().map(|parent| parent.time), now)? {
-        return Err(ProduceError::ClockAhead { now, known });
-    }
+    check_clock(vault, parent.as_ref().map(|parent| parent.time), now)?;
     let mut drained = drain(vault, chain, now)?;
     let transactions = std::mem::take(&mut drained.transactions);
     let mut produced = Production { failed: drained.failed.len() as u64, ..Production::default() };
@@ -197,6 +190,21 @@ fn build_and_append(
     (produced.held_up, produced.damage) = (drained.held_up, drained.damage);
     produced.left = fact::pool(vault.index())?.transactions.saturating_sub(produced.held_up);
     Ok(produced)
+}
+
+/// Refuses to make a block by a clock that may be wrong, as far as the time of the newest block tells.
+pub fn check_clock(
+    vault: &Vault,
+    tip: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), ProduceError> {
+    if let Some(tip) = tip.filter(|tip| *tip >= now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS)) {
+        return Err(ProduceError::ParentAhead { now, tip });
+    }
+    match clock_is_ahead(vault, tip, now)? {
+        Some(known) => Err(ProduceError::ClockAhead { now, known }),
+        None => Ok(()),
+    }
 }
 
 /// The latest time that the chain knows, if the clock is too far ahead of it to be believed unasked. A

@@ -117,6 +117,9 @@ pub fn submit_block(
     let Some(block) = &verdict.block else {
         return Err(SubmitBlockError::Refused(Box::new(verdict)));
     };
+    if !known {
+        chain.room(0)?;
+    }
     let is_new = match chain.append(block)? {
         AppendedBlock::Stored => true,
         AppendedBlock::Known => false,

@@ -11,11 +11,15 @@ use std::collections::HashMap;
 
 use lucid_core::digest::{BlockHash, TransactionHash};
 use lucid_core::time::Timestamp;
-use lucid_core::transaction::{AdmissionFault, Admitted, IdDigest, Transaction, complete};
+use lucid_core::transaction::{
+    AdmissionFault, Admitted, CHAIN_SUCCESSION, IdDigest, RETENTION_RUN, SESSION_ANCHOR,
+    SESSION_TOMBSTONE, Transaction, complete,
+};
 use lucid_core::words::many_do;
 use lucid_store::contract::chain::ChainStore;
-use lucid_store::contract::index::Look;
+use lucid_store::contract::index::{Look, Seen};
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Purpose;
 use lucid_store::{CommitError, StoreError};
 
 use super::anchor_session::other_root;
@@ -23,6 +27,7 @@ use super::get_transaction::{FoundTransaction, TransactionStage, get_transaction
 use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
 use crate::fact::{self, Fact, PooledStage, Ticket};
+use crate::figures::STAGES;
 use crate::limits::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 
 /// What became of a submission: it is durable.
@@ -89,12 +94,13 @@ pub fn submit_transaction(
 ) -> Result<Submitted, SubmitError> {
     let admitted = complete(posted, now)?;
     let _claim = admissions.claim(admitted.transaction.id_digest());
+    let purpose = purpose_of(&admitted.transaction);
     loop {
         let look = vault.look();
         let (submitted, fact) =
             decide(vault, &look, chain, now, admitted.clone(), &RequestSoFar::default())?;
         let Some(fact) = fact else { return Ok(submitted) };
-        match fact::commit_on(vault, look.seen(), &[fact]) {
+        match STAGES.run("submit", || keep(vault, chain, purpose, look.seen(), &[fact])) {
             Ok(()) => return Ok(submitted),
             // Another commit was faster: the next look sees it.
             Err(CommitError::Overtaken(_)) => {}
@@ -123,6 +129,7 @@ pub fn submit_transactions(
     while let Some(left) = admitted.get(outcomes.len()..).filter(|left| !left.is_empty()) {
         let look = vault.look();
         let (mut batch, mut facts, mut decided) = (RequestSoFar::default(), Vec::new(), Vec::new());
+        let mut purpose = Purpose::Upkeep;
         for admitted in left {
             let more = admitted.as_ref().map_or(0, |admitted| admitted.transaction.text().len());
             if !facts.is_empty() && batch.bytes + more as u64 > TOGETHER_BYTES_MAX {
@@ -130,9 +137,13 @@ pub fn submit_transactions(
             }
             let outcome = admitted.clone().map_err(SubmitError::from).and_then(|admitted| {
                 let (id, posted) = (admitted.transaction.id_digest(), admitted.posted_digest);
+                let its_purpose = purpose_of(&admitted.transaction);
                 let (submitted, fact) = decide(vault, &look, chain, now, admitted, &batch)?;
                 if let Some(fact) = fact {
                     batch.add(id, posted, &fact);
+                    if its_purpose == Purpose::Bring {
+                        purpose = its_purpose;
+                    }
                     facts.push(fact);
                 }
                 Ok(submitted)
@@ -141,7 +152,7 @@ pub fn submit_transactions(
         }
         let committed = match facts.is_empty() {
             true => Ok(()),
-            false => fact::commit_on(vault, look.seen(), &facts),
+            false => STAGES.run("submit", || keep(vault, chain, purpose, look.seen(), &facts)),
         };
         match committed {
             Ok(()) => outcomes.append(&mut decided),
@@ -155,6 +166,31 @@ pub fn submit_transactions(
         }
     }
     Ok(outcomes)
+}
+
+/// What a transaction is for. By those that Lucid itself puts into a chain it is known what is kept, and what may be
+/// removed: they are taken while nothing else is any more, so that room can be given back.
+fn purpose_of(transaction: &Transaction) -> Purpose {
+    match transaction.kind() {
+        Some(SESSION_ANCHOR | SESSION_TOMBSTONE | RETENTION_RUN | CHAIN_SUCCESSION) => {
+            Purpose::Upkeep
+        }
+        _ => Purpose::Bring,
+    }
+}
+
+/// Makes transactions durable, if there is room for them and for the blocks that they will be in.
+fn keep(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    purpose: Purpose,
+    rests_on: Seen,
+    facts: &[Fact],
+) -> Result<(), CommitError> {
+    if purpose == Purpose::Bring {
+        chain.room(0)?;
+    }
+    fact::commit_for(vault, purpose, rests_on, facts)
 }
 
 /// Whether a transaction would be let in now. Advice: submitting it decides.

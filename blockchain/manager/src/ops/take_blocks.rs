@@ -441,11 +441,12 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
 
     /// Makes the run durable, but for what waits.
     fn append(&mut self) -> Result<(), TakeError> {
-        self.run_bytes = 0;
+        let bytes = std::mem::take(&mut self.run_bytes);
         let waiting = self.run.split_off(self.run.len() - self.waiting);
         let run = std::mem::replace(&mut self.run, waiting);
         let blocks: Vec<ValidBlock> = run.into_iter().map(|one| one.block).collect();
         let Some(first) = blocks.first() else { return Ok(()) };
+        self.chain.room(bytes as u64)?;
         let run = self.chain.append_run(&blocks)?;
         if let Some(why) = run.stopped {
             return Err(TakeError::Outrun { index: first.index + run.stored as u64, why });

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
-use lucid_api::problem::ErrorCode;
+use lucid_api::problem::{Documented, ErrorCode};
 use lucid_api::v1::blocks::{
     Block, BlockAccepted, BlockProof, BlockSort, BlockStats, BlockSummary, Blocks, BlocksQuery,
     Headers, HeadersQuery, LogProof, Pagination, Sibling, Side,
@@ -17,6 +17,7 @@ use lucid_http::extract::{JSON, JsonText, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
+use crate::figures::STAGES;
 use crate::ops::block_stats::block_stats as read_stats;
 use crate::ops::get_block::{
     BlockName, KeptBlock, StoredRecord, Stretch, get_block as find_block, height_by_hash,
@@ -27,6 +28,7 @@ use crate::ops::remove_block::remove_block as remove;
 use crate::ops::submit_block::submit_block as submit;
 use crate::problems;
 use crate::reply::encode;
+use crate::workers::note_stored;
 use lucid_api::v1::verdict::validation;
 
 const LIMIT_DEFAULT: u32 = 20;
@@ -207,17 +209,21 @@ pub async fn submit_block(
 ) -> Reply<(StatusCode, Json<BlockAccepted>)> {
     app.run(move |manager| {
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-        let submitted = submit(
-            vault,
-            chain,
-            &manager.producing,
-            manager.key.public(),
-            manager.clock.now(),
-            text.as_bytes(),
-        )
-        .map_err(problems::submit_block)?;
+        let submitted = STAGES
+            .run("take", || {
+                submit(
+                    vault,
+                    chain,
+                    &manager.producing,
+                    manager.key.public(),
+                    manager.clock.now(),
+                    text.as_bytes(),
+                )
+            })
+            .map_err(problems::submit_block)?;
         if submitted.is_new {
-            metrics::counter!("lucid_blocks_stored_total").increment(1);
+            let transactions = submitted.verdict.coverage.transactions;
+            note_stored(submitted.at.height, &submitted.at.hash, transactions);
         }
         let status = if submitted.is_new { StatusCode::CREATED } else { StatusCode::OK };
         let accepted = BlockAccepted {
@@ -279,7 +285,7 @@ fn height(text: &str) -> Reply<u64> {
             ErrorCode::Invalid,
             "a block is named by its height in plain digits, or its hash",
         )
-        .documented("BM_005")
+        .documented(Documented::NO_HEIGHT)
     })
 }
 
@@ -307,7 +313,7 @@ fn unknown(name: BlockName) -> Refusal {
         BlockName::Hash(hash) => format!("there is no block {hash}"),
         BlockName::Latest => "the chain has no blocks yet".to_owned(),
     };
-    Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001")
+    Refusal::new(ErrorCode::NotFound, sentence).documented(Documented::NO_BLOCK)
 }
 
 /// The transactions are gone on purpose; the rest of the block comes along.

@@ -16,10 +16,24 @@ use crate::problems;
 /// Counts and uptime.
 #[utoipa::path(get, path = paths::STATUS, tag = "service", responses((status = 200, body = Status)))]
 pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
-    let facts = app
-        .run(|manager| chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store))
+    let asked = app.clone();
+    let (facts, process, store) = app
+        .run(move |manager| {
+            let facts = chain_info(&manager.vault, manager.chain.as_ref());
+            let export = manager.key_export();
+            let export = json!({
+                "state": export.state(),
+                "verified_at": export.verified_at(),
+                "why": export.why(),
+            });
+            let store = (manager.store_id(), export);
+            Ok((facts.map_err(problems::store)?, asked.process(), store))
+        })
         .await?;
     let mut counts = counts(&facts);
+    let (id, export) = store;
+    counts.insert("store_id".to_owned(), id.into());
+    counts.insert("key_export".to_owned(), export);
     if let Some((done, total)) = app.jobs().course(JobKind::Validate) {
         let at = json!({"done_blocks": done, "total_blocks": total});
         counts.insert("chain_validation".to_owned(), at);
@@ -29,6 +43,7 @@ pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
         service: SERVICE.name.to_owned(),
         version: SERVICE.version.to_owned(),
         uptime_seconds: app.uptime_seconds(),
+        process,
         counts,
     }))
 }

@@ -1,6 +1,7 @@
 //! Follows another chain: asks it for new blocks, again and again.
 
 use lucid_api::v1::sync::SyncReport;
+use lucid_http::errand::Errand;
 use tokio::sync::oneshot;
 
 use super::MISTAKE;
@@ -38,13 +39,13 @@ pub async fn follow(app: App) {
 /// these hold up its end. `begun` is called unless others are at it.
 pub fn synchronise(app: &App, begun: impl FnOnce() + Send + 'static) -> oneshot::Receiver<Rounds> {
     let (tell, told) = oneshot::channel();
-    let app = app.clone();
+    let (app, errand) = (app.clone(), Errand::of("following"));
     let thread = std::thread::Builder::new().name("synchronising".into());
     let spawned = thread.spawn(move || {
         let stop = || app.shutdown().is_asked();
         let rounds = match (app.opened(), app.follower()) {
             (Some(opened), Some(follower)) => {
-                follower.synchronise(opened, &|| opened.clock.now(), &stop, begun)
+                errand.run(|| follower.synchronise(opened, &|| opened.clock.now(), &stop, begun))
             }
             _ => None,
         };

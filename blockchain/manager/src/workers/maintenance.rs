@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use lucid_store::contract::chain::ChainStore;
-
 use crate::app::App;
 use crate::maintenance::CycleReport;
 use crate::opened::Opened;
@@ -67,7 +65,7 @@ pub fn maintain_now(
     let chain = opened.chain.as_ref();
     let outcome = maintain_chain(&opened.vault, chain, opened.clock.now(), &wanted, &mut goes_on);
     if let Ok(upkeep) = &outcome {
-        measure(chain, upkeep, opened.damage().len());
+        measure(upkeep);
     }
     metrics::histogram!("lucid_maintenance_seconds").record(began.elapsed().as_secs_f64());
     let result = if outcome.is_ok() { "completed" } else { "failed" };
@@ -76,16 +74,7 @@ pub fn maintain_now(
 }
 
 /// What a cycle found, in numbers.
-fn measure(chain: &dyn ChainStore, upkeep: &Upkeep, damage: usize) {
-    let tip = chain.record(upkeep.height).ok().flatten();
-    if let Some(tip) = tip {
-        let transactions = tip.transactions_before + tip.record.entry.transaction_count;
-        metrics::gauge!("lucid_chain_height").set(upkeep.height as f64);
-        metrics::gauge!("lucid_chain_blocks").set((upkeep.height + 1) as f64);
-        metrics::gauge!("lucid_chain_transactions").set(transactions as f64);
-    }
-    metrics::gauge!("lucid_chain_pruned_below").set(chain.pruned_below() as f64);
-    metrics::gauge!("lucid_chain_damaged_places").set(damage as f64);
+fn measure(upkeep: &Upkeep) {
     let faults = upkeep.integrity.faults.max(upkeep.suspects.len() as u64);
     metrics::gauge!("lucid_chain_faults").set(faults as f64);
     metrics::counter!("lucid_blocks_pruned_total").increment(upkeep.pruning.blocks);

@@ -9,11 +9,14 @@ use lucid_block_manager::opened::{
 use lucid_block_manager::ops::produce_block::{ProduceError, produce_block};
 use lucid_block_manager::ops::read_run::{Half, read_run};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
+use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
 use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_store::frame::{HEADER_BYTES, MAGIC};
+
+use crate::taking::{chain_of, take, texts};
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
@@ -36,22 +39,45 @@ fn produce(manager: &Opened, id: &str) -> Result<(), ProduceError> {
 }
 
 #[test]
+fn a_role_counts_from_the_first_block_or_transaction_on() {
+    let folder = tempfile::tempdir().unwrap();
+    // While there is nothing, a start as the other corrects the one before.
+    for role in [Role::Authority, Role::Follower, Role::Authority] {
+        let manager = opened(folder.path(), role).unwrap();
+        assert_eq!(manager.role, role);
+        manager.close().unwrap();
+    }
+    let manager = opened(folder.path(), Role::Authority).unwrap();
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    let text = br#"{"id":"a","type":"data_storage"}"#;
+    submit_transaction(vault, chain, &manager.admissions, now(), text).unwrap();
+    manager.close().unwrap();
+    let refused = opened(folder.path(), Role::Follower).err().unwrap();
+    assert!(matches!(refused, OpenError::IsAuthority), "{refused}");
+    assert!(refused.to_string().contains("LUCID_CHAIN_FOLLOW_URL"), "{refused}");
+}
+
+#[test]
 fn a_role_is_written_down_and_only_promotion_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path(), Role::Follower).unwrap();
     assert!(matches!(produce(&manager, "a"), Err(ProduceError::Follower)));
+    let block = texts(&chain_of(1, 1));
+    assert_eq!(take(&manager, Pins::default(), &block).0.unwrap().stored, 1);
     manager.close().unwrap();
     let refused = opened(folder.path(), Role::Authority).err().unwrap();
     assert!(matches!(refused, OpenError::IsFollower));
-    assert!(refused.to_string().contains("lucid chain promote"), "{refused}");
+    for named in ["lucid chain promote", "LUCID_CHAIN_FOLLOW_URL", "BLOCKCHAIN_ENGINE_URL"] {
+        assert!(refused.to_string().contains(named), "{refused}");
+    }
 
     // The role is a fact: it survives the index.
     reindex(folder.path(), &options(Role::Follower), now()).unwrap().close().unwrap();
     let running = opened(folder.path(), Role::Follower).unwrap();
-    assert!(promote(folder.path(), &Options::default(), now()).is_err(), "somebody runs it");
+    assert!(promote(folder.path(), &Options::default(), now()).is_err(), "it is being run");
     running.close().unwrap();
     let promoted = promote(folder.path(), &Options::default(), now()).unwrap();
-    assert_eq!(promoted.tip, None);
+    assert_eq!(promoted.tip.map(|tip| tip.height), Some(0));
     assert!(matches!(
         promote(folder.path(), &Options::default(), now()),
         Err(OpenError::IsAuthorityAlready)
@@ -61,7 +87,7 @@ fn a_role_is_written_down_and_only_promotion_changes_it() {
     reindex(folder.path(), &options(Role::Authority), now()).unwrap().close().unwrap();
     let manager = opened(folder.path(), Role::Authority).unwrap();
     produce(&manager, "b").unwrap();
-    assert_eq!(manager.chain.tip().unwrap().unwrap().height, 0);
+    assert_eq!(manager.chain.tip().unwrap().unwrap().height, 1);
 }
 
 #[test]
@@ -80,7 +106,7 @@ fn a_follower_that_lost_its_role_does_not_become_an_authority_without_a_word() {
         let refused = open(folder.path(), accept, now()).err().unwrap();
         assert!(matches!(refused, OpenError::RoleLost), "{refused}");
         let said = refused.to_string();
-        assert!(said.contains("lucid chain promote") && said.contains("BLOCKCHAIN_ENGINE_URL"));
+        assert!(said.contains("lucid chain promote") && said.contains("LUCID_CHAIN_FOLLOW_URL"));
     }
     // A caller that names no role may open it to look, and makes no blocks.
     let manager = open(folder.path(), &Options::default(), now()).unwrap();

@@ -12,9 +12,11 @@ mod bounds;
 mod clock;
 mod crashes;
 mod embedded;
+mod ending;
 #[path = "../../../http/tests/access/routes.rs"]
 mod every_route;
 mod follower;
+mod log_lines;
 mod openapi;
 mod over_disk;
 mod program;

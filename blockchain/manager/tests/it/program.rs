@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use lucid_api::client::{BlockManagerClient, ClientOptions, Retry};
@@ -14,6 +15,9 @@ use serde_json::Value;
 pub struct Program {
     pub child: Child,
     pub client: BlockManagerClient,
+    pub address: String,
+    /// What it says, until it ends.
+    pub log: Receiver<String>,
 }
 
 pub fn command(folder: &Path) -> Command {
@@ -33,20 +37,24 @@ fn start(folder: &Path) -> Program {
 
 pub fn start_as(command: &mut Command) -> Program {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let started = lines
-        .by_ref()
-        .map(Result::unwrap)
-        .find(|line| line.contains("started successfully"))
-        .expect("it says that it started");
-    let address = started.split_once("address=").unwrap().1;
-    let address = address.split_whitespace().next().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Everything is read, so that writing never blocks, even where the test does not want it.
+    let (say, log) = mpsc::channel();
+    let (address, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map(Result::unwrap) {
+            if line.contains("Service started successfully") {
+                let named = line.split_once("address=").unwrap().1;
+                drop(address.send(named.split_whitespace().next().unwrap().to_owned()));
+            }
+            drop(say.send(line));
+        }
+    });
+    let address = told.recv().expect("it says that it started");
     let retry = Retry { count: 0, delay: Duration::ZERO };
     let options = ClientOptions { retry, ..ClientOptions::default() };
     let client = BlockManagerClient::new(&format!("http://{address}"), options);
-    // The rest is read, so that writing never blocks.
-    std::thread::spawn(move || lines.for_each(drop));
-    Program { child, client: client.unwrap() }
+    Program { child, client: client.unwrap(), address, log }
 }
 
 #[test]
@@ -58,15 +66,65 @@ fn no_password_in_an_address_is_shown_by_the_settings_or_their_mistakes() {
         let ran = command.arg("--check-config").envs(pairs.iter().copied()).output().unwrap();
         [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
     };
-    let sound = said(&[("BLOCKCHAIN_ENGINE_URL", address), ("BLOCK_MANAGER_URL", address)]);
-    assert!(sound.contains("BLOCKCHAIN_ENGINE_URL=http://***@127.0.0.1:1"), "{sound}");
+    let sound = said(&[("LUCID_CHAIN_FOLLOW_URL", address), ("BLOCK_MANAGER_URL", address)]);
+    assert!(sound.contains("LUCID_CHAIN_FOLLOW_URL=http://***@127.0.0.1:1"), "{sound}");
     assert!(sound.contains("BLOCK_MANAGER_URL=http://***@127.0.0.1:1"), "{sound}");
     let no_address = "http://ann:hunter2@127.0.0.1:1/path";
-    let mistaken = said(&[("BLOCKCHAIN_ENGINE_URL", no_address)]);
-    assert!(mistaken.contains("Invalid BLOCKCHAIN_ENGINE_URL"), "{mistaken}");
-    for text in [sound, mistaken, said(&[("BLOCKCHAIN_ENGINE_URL", "ann:hunter2@h")])] {
+    let mistaken = said(&[("LUCID_CHAIN_FOLLOW_URL", no_address)]);
+    assert!(mistaken.contains("Invalid LUCID_CHAIN_FOLLOW_URL"), "{mistaken}");
+    for text in [sound, mistaken, said(&[("LUCID_CHAIN_FOLLOW_URL", "ann:hunter2@h")])] {
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn a_start_warns_that_no_export_of_the_root_key_was_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let warned = lines.find(|line| line.contains("no export of the root key"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let warned = warned.expect("it says so before it ends");
+    assert!(
+        warned.contains("WARN") && warned.contains(folder.path().to_str().unwrap()),
+        "{warned}"
+    );
+}
+
+/// What it says on standard error where it does not start.
+fn refused(command: &mut Command) -> String {
+    let ran = command.output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!((ran.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    said
+}
+
+#[test]
+fn a_folder_without_the_store_that_belongs_there_is_refused_and_stays_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let [first, second, empty] = ["first", "second", "empty"].map(|name| home.path().join(name));
+    std::fs::create_dir(&empty).unwrap();
+    // Without the setting a first start makes a store.
+    let id = |command: &mut Command| {
+        let mut program = start_as(command);
+        let id = program.client.status().unwrap().counts["store_id"].as_str().unwrap().to_owned();
+        program.child.kill().unwrap();
+        program.child.wait().unwrap();
+        id
+    };
+    let (ours, other) = (id(&mut command(&first)), id(&mut command(&second)));
+    let said = refused(command(&empty).env("BLOCK_MANAGER_STORE_ID", &ours));
+    let wanted = format!(
+        "holds no store, and BLOCK_MANAGER_STORE_ID says that store {ours} is there: mount"
+    );
+    assert!(said.contains(empty.to_str().unwrap()) && said.contains(&wanted), "{said}");
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+    let said = refused(command(&second).env("LUCID_STORE_ID", &ours));
+    let wanted =
+        format!("holds store {other}, and LUCID_STORE_ID says that store {ours} is there: mount");
+    assert!(said.contains(&wanted), "{said}");
+    assert_eq!(id(command(&first).env("LUCID_STORE_ID", &ours)), ours);
 }
 
 /// How often it is killed; `LUCID_KILLS` says otherwise.
@@ -193,6 +251,18 @@ fn the_program_answers_about_itself() {
     let check =
         command(folder.path()).env("BLOCK_MANAGER_PORT", "9").arg("healthcheck").output().unwrap();
     assert_eq!(check.status.code(), Some(1));
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_sentence_with_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = command(folder.path()).env("BLOCK_MANAGER_PORT", &port).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let remedy = "another program listens there: end it, or set BLOCK_MANAGER_PORT\n";
+    assert!(said.ends_with(remedy) && said.lines().count() == 1, "{said}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Every route, against the real service.
 
 mod anchoring;
-mod blocks;
+pub mod blocks;
 mod chain;
 mod maintenance;
+mod metrics;
 mod propose;
 mod runs;
 mod status;

@@ -161,7 +161,7 @@ fn three_in_a_row_converge_after_kills_and_cut_connections() {
             proxies[place - 1].leads_to(&programs[place - 1].address);
             let peer = proxies[place - 1].url.as_str();
             let settings =
-                [("BLOCKCHAIN_ENGINE_URL", peer), ("LUCID_CHAIN_PRODUCER_KEY", producer.as_str())];
+                [("LUCID_CHAIN_FOLLOW_URL", peer), ("LUCID_CHAIN_PRODUCER_KEY", producer.as_str())];
             Program::start(folders[place].path(), &settings)
         }
     };
@@ -250,7 +250,7 @@ fn a_peer_that_hangs_does_not_hold_up_the_end() {
         }
     });
     let folder = tempfile::tempdir().unwrap();
-    let settings = [("BLOCKCHAIN_ENGINE_URL", peer.as_str()), ("SYNC_TIMEOUT", "60")];
+    let settings = [("LUCID_CHAIN_FOLLOW_URL", peer.as_str()), ("SYNC_TIMEOUT", "60")];
     let mut program = Program::start(folder.path(), &settings);
     let client = program.client();
     std::thread::spawn(move || client.submit_transaction(r#"{"id":"a","type":"x"}"#));

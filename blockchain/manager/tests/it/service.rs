@@ -187,11 +187,17 @@ fn wrong_settings_are_named() {
     for (name, value, wanted) in [
         ("BLOCK_MANAGER_PORT", "x", "ERROR: Invalid BLOCK_MANAGER_PORT value: x"),
         ("BLOCK_INTERVAL_SECONDS", "0", "BLOCK_INTERVAL_SECONDS"),
-        ("BLOCKCHAIN_ENGINE_URL", "blockchain-engine:8084", "BLOCKCHAIN_ENGINE_URL"),
+        ("LUCID_CHAIN_FOLLOW_URL", "blockchain-engine:8084", "LUCID_CHAIN_FOLLOW_URL"),
         ("LUCID_CHAIN_GENESIS", "abc", "LUCID_CHAIN_GENESIS"),
         ("LUCID_CHAIN_PRODUCER_KEY", "abc", "LUCID_CHAIN_PRODUCER_KEY"),
         ("SYNC_BATCH_SIZE", "0", "SYNC_BATCH_SIZE"),
         ("BLOCK_MANAGER_HOST", "0.0.0.0", "LUCID_AUTH=off"),
+        (
+            "DATA_CHAIN_STORAGE_BACKEND",
+            "mongodb",
+            "ERROR: MONGO_URL, MONGODB_URL, or MONGODB_URI environment variable not set",
+        ),
+        ("MONGODB_URI", "mongodb://h", "this version has no MongoDB back-end: unset MONGODB_URI"),
     ] {
         let environment = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let error = Config::load(&environment, None).unwrap_err().to_string();

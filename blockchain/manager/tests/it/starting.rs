@@ -17,13 +17,18 @@ use crate::program::{Program, command, start_as};
 /// What is documented as "within seconds", on a machine that may be slow.
 const SOON: Duration = Duration::from_secs(10);
 
-fn terminate(child: &Child) {
+/// Sends a signal.
+pub fn tell(child: &Child, signal: &str) {
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
+fn terminate(child: &Child) {
+    tell(child, "-TERM");
 }
 
 /// Waits until a program has ended; one that does not is killed.
-fn ended(child: &mut Child, within: Duration) -> (ExitStatus, Duration) {
+pub fn ended(child: &mut Child, within: Duration) -> (ExitStatus, Duration) {
     let asked = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -68,24 +73,26 @@ fn an_opening_that_is_told_to_end_ends_soon_and_leaves_everything_to_the_next_st
     let key = elsewhere.path().join("root.key");
     let owner = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mkfifoat(rustix::fs::CWD, &key, owner).unwrap();
-    let mut waiting = command(folder.path());
-    waiting.env("LUCID_MASTER_KEY_FILE", &key).stdout(Stdio::null());
-    let mut child = waiting.spawn().unwrap();
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let writer = loop {
-        assert!(child.try_wait().unwrap().is_none(), "it does not wait for the key");
-        match OpenOptions::new().write(true).custom_flags(nonblocking).open(&key) {
-            Ok(writer) => break writer,
-            // Nobody reads it yet.
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
-    terminate(&child);
-    assert!(ended(&mut child, SOON).0.success());
-    drop(writer);
+    for signal in ["-TERM", "-INT"] {
+        let mut waiting = command(folder.path());
+        waiting.env("LUCID_MASTER_KEY_FILE", &key).stdout(Stdio::null());
+        let mut child = waiting.spawn().unwrap();
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let writer = loop {
+            assert!(child.try_wait().unwrap().is_none(), "it does not wait for the key");
+            match OpenOptions::new().write(true).custom_flags(nonblocking).open(&key) {
+                Ok(writer) => break writer,
+                // Nobody reads it yet.
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        tell(&child, signal);
+        assert!(ended(&mut child, SOON).0.success(), "{signal}");
+        drop(writer);
+    }
 
     // Without an index it reads everything; whenever that is broken off, nothing is lost.
-    for after in [0, 10, 25, 50, 100, 200] {
+    for (n, after) in [0, 10, 25, 50, 100, 200].into_iter().enumerate() {
         if let Err(error) = fs::remove_dir_all(folder.path().join("index")) {
             assert_eq!(error.kind(), ErrorKind::NotFound);
         }
@@ -99,7 +106,7 @@ fn an_opening_that_is_told_to_end_ends_soon_and_leaves_everything_to_the_next_st
             assert!(out.read_line(&mut line).unwrap() > 0, "it ended");
         }
         std::thread::sleep(Duration::from_millis(after));
-        terminate(&child);
+        tell(&child, ["-TERM", "-INT"][n % 2]);
         let reading = std::thread::spawn(move || out.read_to_string(&mut line));
         let (status, _) = ended(&mut child, SOON);
         assert!(status.success(), "told after {after} ms: {status}");
@@ -118,7 +125,7 @@ fn beside_a_peer_that_hangs_it_ends_within_the_time_that_is_documented() {
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", hanging.local_addr().unwrap());
     let mut follower = command(folder.path());
-    let Program { mut child, client } = start_as(follower.env("BLOCKCHAIN_ENGINE_URL", &url));
+    let Program { mut child, client, .. } = start_as(follower.env("LUCID_CHAIN_FOLLOW_URL", &url));
     // Asked, and silent: the call goes on for as long as a call may. So does a request that is handed on.
     let (_asked, _) = hanging.accept().unwrap();
     let handed_on = std::thread::spawn(move || {

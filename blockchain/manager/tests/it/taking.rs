@@ -26,7 +26,7 @@ fn opened(folder: &Path) -> Opened {
 }
 
 /// A chain whose blocks hold so many transactions each.
-fn chain_of(blocks: usize, transactions: usize) -> Vec<Block> {
+pub fn chain_of(blocks: usize, transactions: usize) -> Vec<Block> {
     let key = SigningKey::from_seed([9; 32]);
     let (mut chain, mut parent) = (Vec::new(), None::<Parent>);
     for height in 0..blocks {
@@ -39,11 +39,13 @@ fn chain_of(blocks: usize, transactions: usize) -> Vec<Block> {
     chain
 }
 
-fn texts(blocks: &[Block]) -> Vec<String> {
+/// Blocks as they are posted.
+pub fn texts(blocks: &[Block]) -> Vec<String> {
     blocks.iter().map(Block::to_json_text).collect()
 }
 
-fn take(
+/// Has a manager take blocks; what came of it, and which it refused.
+pub fn take(
     manager: &Opened,
     pins: Pins,
     texts: &[String],

@@ -32,16 +32,21 @@ pub fn text(n: u64, kind: &str) -> String {
 
 /// A chain over many small files: each block has an anchor and two other transactions.
 pub fn chain(folder: &Path) -> Opened {
-    let manager = small(folder);
+    chain_at(folder, now())
+}
+
+/// The same, made at another time.
+pub fn chain_at(folder: &Path, now: Timestamp) -> Opened {
+    let options = Options { block_file_bytes: 1_500, ..Options::default() };
+    let manager = open(folder, &options, now).unwrap();
     for n in 0..BLOCKS {
         for kind in ["session_anchor", "data_storage", "audit"] {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let posted = text(n, kind);
-            submit_transaction(vault, chain, &manager.admissions, now(), posted.as_bytes())
-                .unwrap();
+            submit_transaction(vault, chain, &manager.admissions, now, posted.as_bytes()).unwrap();
         }
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-        produce_block(vault, chain, &manager.producing, &manager.key, now()).unwrap();
+        produce_block(vault, chain, &manager.producing, &manager.key, now).unwrap();
     }
     manager
 }

@@ -170,8 +170,11 @@ pub trait Units: Send + Sync {
 ///
 /// - **What is settled is durable**, whole, and never changes. Until then a crash may leave all of it, some of it
 ///   or nothing, and a reader is told where some is missing: no other bytes come out than went in.
-/// - **What is taken back is gone**, durably, and its place may be another's. What cannot be taken back is
-///   [`CommitError::Broken`], and nothing is written any more.
+/// - **What is taken back is gone**: no reader finds it, and no commit names it. Where its place may be another's, as
+///   in a file that is written on, it is gone durably, and what cannot be taken back so is [`CommitError::Broken`]:
+///   nothing is written any more. A back-end that never gives out a place again may leave bytes behind, since nothing
+///   leads to them: a store elsewhere cannot be made to forget while it does not answer, and writing need not end for
+///   that.
 /// - **A record's name is what it was written under.** Reading asks for both name and place, and another record
 ///   in the place is damage.
 /// - **A number is one unit's for ever**: also when that unit was removed, no other gets it that a fact could
@@ -180,6 +183,10 @@ pub trait Blobs: Units {
     /// How many of these records go into one unit with one [`Blobs::write`]: none when the open unit is full, and
     /// has to end first.
     fn fits(&self, records: &[Record]) -> usize;
+
+    /// Refuses so many bytes of records that are to be added where they would take the room that what gives some
+    /// back needs ([`CommitError::Full`]). What cannot run out of room refuses nothing.
+    fn room(&self, bytes: u64) -> Result<(), CommitError>;
 
     /// Writes records that fit, in order. They count once a commit names them. They are handed over to be
     /// changed: the back-end gives each its sequence (`header.sequence`, higher than all before), and takes the
@@ -230,6 +237,10 @@ pub trait Blobs: Units {
 
     /// How many records a unit may have that is made of others.
     fn records_max(&self) -> usize;
+
+    /// How many bytes of records are put together into one unit that is made of others, or a unit more: a back-end that
+    /// writes it in one piece has them in memory until then.
+    fn draft_bytes(&self) -> u64;
 
     /// Looks at a unit.
     fn state(&self, unit: u32) -> Result<UnitState, StoreError>;

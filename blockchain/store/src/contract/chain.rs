@@ -169,6 +169,11 @@ pub trait ChainStore: Send + Sync {
     /// speaks of what lies above the tip then: the genesis is always decided alone.
     fn append_run(&self, blocks: &[ValidBlock]) -> Result<StoredRun, CommitError>;
 
+    /// Refuses so many bytes of blocks that others made where they would take the room that one's own need
+    /// ([`CommitError::Full`]): by these it is known what may be removed. A chain that cannot run out of room
+    /// refuses nothing.
+    fn room(&self, bytes: u64) -> Result<(), CommitError>;
+
     /// Decides about the block at its height.
     fn append(&self, block: &ValidBlock) -> Result<AppendedBlock, CommitError> {
         let run = self.append_run(std::slice::from_ref(block))?;

@@ -17,6 +17,7 @@ use crate::files::disk::simulated::SimulatedDisk;
 use crate::files::units::FileUnits;
 use crate::files::{self, Limits, ToRecover};
 use crate::frame::{Record, RecordKind};
+use crate::measured::{MeasuredBlobs, MeasuredLog};
 use crate::memory::blobs::MemoryBlobs;
 use crate::memory::fact_log::{Ending, MemoryLog};
 use crate::memory::index::MemoryIndex;
@@ -38,6 +39,10 @@ struct Tried {
 struct Nothing;
 
 impl Project for Nothing {
+    fn knows(&self, _kind: u8) -> bool {
+        true
+    }
+
     fn project(&self, _fact: &[u8], _changes: &mut Changes<'_>) -> Result<(), StoreError> {
         Ok(())
     }
@@ -68,10 +73,32 @@ fn in_memory() -> Tried {
 /// Back-ends that hold nothing yet, each under its name.
 fn every_back_end(test: impl Fn(&str, Tried)) {
     test("memory", in_memory());
+    let Tried { log, blobs, at } = in_memory();
+    let (log, blobs) = (Arc::new(MeasuredLog::over(log)), Arc::new(MeasuredBlobs::over(blobs)));
+    test("measured", Tried { log, blobs, at });
     test("files", in_files(Arc::new(SimulatedDisk::new())));
     let slow = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
     slow.shorten_reads(301);
     test("files, read in pieces", in_files(Arc::new(slow)));
+    #[cfg(feature = "s3")]
+    {
+        use crate::s3::tests as s3;
+        test("objects", beside_memory(s3::in_objects(s3::nothing())));
+        test("objects, where calls fail", beside_memory(s3::in_objects(s3::where_calls_fail())));
+        s3::on_a_server(|blobs| test("objects on a server", beside_memory(blobs)));
+    }
+    #[cfg(feature = "mongodb")]
+    crate::mongo::servers::every_database(&|name, database| {
+        let log = database.log();
+        let at = log.start();
+        test(name, Tried { log: Arc::new(log), blobs: Arc::new(MemoryBlobs::new()), at });
+    });
+}
+
+/// Chunks elsewhere, beside a log in memory.
+#[cfg(feature = "s3")]
+fn beside_memory(blobs: impl Blobs + 'static) -> Tried {
+    Tried { log: Arc::new(MemoryLog::new()), blobs: Arc::new(blobs), at: MemoryLog::start() }
 }
 
 fn fact(text: &str) -> Record {
@@ -131,8 +158,9 @@ impl Tried {
                     let plain = cipher.open(&mut packer, &record.header, record.payload).unwrap();
                     facts.push(String::from_utf8(plain).unwrap());
                 }
-                Replayed::Commit { chunks, position } => {
+                Replayed::Commit { chunks, places: told, position } => {
                     let places = chunks.map(|extent| self.blobs.places(&extent).unwrap());
+                    assert!(told.is_none() || told == places, "a commit says where its chunks are");
                     let places = places.unwrap_or_default();
                     for (name, place) in &places {
                         let (header, _) = self.blobs.read(name, place).unwrap();

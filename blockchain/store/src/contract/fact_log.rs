@@ -1,6 +1,8 @@
 //! The log of facts: one order for everybody.
 
-use crate::contract::blobs::{Blobs, Extent, Written};
+use lucid_core::digest::ChunkName;
+
+use crate::contract::blobs::{Blobs, Extent, Placement, Written};
 use crate::contract::index::{Changes, Index};
 use crate::frame::{Header, Record};
 use crate::registry::vault::key::POSITION;
@@ -79,6 +81,8 @@ pub enum Replayed {
     Commit {
         /// The chunks it names.
         chunks: Option<Extent>,
+        /// Where each of them is, where the commit itself says so: then nobody has to read their unit.
+        places: Option<Vec<(ChunkName, Placement)>>,
         /// The place behind it.
         position: Position,
     },
@@ -152,6 +156,10 @@ pub struct Condensing<'a> {
 pub trait FactLog: Send + Sync {
     /// Makes sure that a commit can follow, before its chunks are written.
     fn ready(&self) -> Result<(), CommitError>;
+
+    /// Refuses so many bytes of facts that are to be added where they would take the room that what gives some
+    /// back needs ([`CommitError::Full`]). A log that cannot run out of room refuses nothing.
+    fn room(&self, bytes: u64) -> Result<(), CommitError>;
 
     /// Appends a commit behind `after`.
     fn commit(

@@ -19,6 +19,21 @@ pub type Change = (Vec<u8>, Option<Vec<u8>>);
 /// A key with its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// What an index holds in memory, and what that spared it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexMemory {
+    /// Bytes of blocks that were read and are at hand.
+    pub cache_bytes: u64,
+    /// How many these may be.
+    pub cache_bytes_max: u64,
+    /// Bytes of rows that were written and are in no file of their own yet.
+    pub unmerged_bytes: u64,
+    /// How often a block that was asked for was at hand, since the index was opened.
+    pub cache_hits: u64,
+    /// How often one had to be read from its file.
+    pub cache_misses: u64,
+}
+
 /// An ordered map of bytes.
 pub trait Index: Send + Sync {
     /// The value of a key, if it has one.
@@ -41,6 +56,11 @@ pub trait Index: Send + Sync {
 
     /// Has the next start build it anew: something in it was found to be wrong. Durable on return.
     fn distrust(&self) -> Result<(), StoreError>;
+
+    /// What it holds in memory; nothing, where it has no bound of its own. It must not wait for anything.
+    fn memory(&self) -> IndexMemory {
+        IndexMemory::default()
+    }
 }
 
 /// Rows as an op saw them, absent ones included: what a submission rests on.
@@ -164,6 +184,11 @@ impl<'a> Changes<'a> {
         }
     }
 
+    /// The value of a key as it is in the index, where no change can be taken back any more.
+    pub fn written(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.index.get(key)
+    }
+
     /// Sets a value.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.set(key, Some(value));
@@ -196,8 +221,12 @@ impl<'a> Changes<'a> {
 /// What the owner of a store makes of its facts. Called in the order of the log, by the committer and
 /// by recovery alike, so both build the same rows.
 pub trait Project: Send + Sync {
-    /// Turns one fact into rows. A fact it does not understand is damage of the owner's making and is
-    /// reported, never a reason to stop.
+    /// Whether facts of this kind, the first byte, mean anything to this version. Those of any other were written by a
+    /// later one, and are not shown to it.
+    fn knows(&self, kind: u8) -> bool;
+
+    /// Turns one fact into rows. A fact of a known kind that it does not understand is damage of the owner's making and
+    /// is reported, never a reason to stop.
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError>;
 }
 

@@ -78,6 +78,8 @@ mod conformance {
         slow.shorten_reads(3);
         slow.delay(Duration::from_micros(50));
         test("files, slowly and in pieces", &Labels::new(&slow));
+        #[cfg(feature = "mongodb")]
+        crate::mongo::servers::every_database(&|name, database| test(name, &database.lock()));
     }
 
     fn value(text: &str) -> Zeroizing<Vec<u8>> {

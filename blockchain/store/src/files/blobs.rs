@@ -16,6 +16,7 @@ use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{FILE_MAX, FileHeader};
 use crate::files::rewrite::{self, NewSegment, RewrittenHeader};
+use crate::files::room::Room;
 use crate::files::segment::{self, FOLDER, Footer, REWRITTEN, Segments, placement_of};
 use crate::files::units::FileUnits;
 use crate::files::watermark::Ends;
@@ -30,6 +31,7 @@ pub struct FileBlobs {
     segments: Segments,
     lengths: Lengths,
     open: Mutex<OpenSegment>,
+    room: Room,
     /// Held while a unit gets its number and its file: the next one is behind it.
     numbering: Mutex<()>,
 }
@@ -61,8 +63,9 @@ impl FileBlobs {
         let segment_bytes = limits.segment_bytes.max(1);
         let limits = Limits { segment_records: most, segment_bytes, ..limits };
         let segments = Segments::new(units.disk.clone());
+        let room = Room::new(units.disk.clone(), FOLDER);
         let (lengths, open, numbering) = (Lengths::default(), Mutex::default(), Mutex::default());
-        Self { units, limits, ends, segments, lengths, open, numbering }
+        Self { units, limits, ends, segments, lengths, open, room, numbering }
     }
 
     /// Writes on where the last commit's chunks end, if that can be: otherwise the next chunk begins a segment.
@@ -215,6 +218,10 @@ impl Blobs for FileBlobs {
         records.iter().take_while(fits).count()
     }
 
+    fn room(&self, bytes: u64) -> Result<(), CommitError> {
+        self.room.ask(bytes)
+    }
+
     fn write(&self, records: &mut [Record]) -> Result<Written, CommitError> {
         let mut open = self.open.lock();
         self.append(&mut open, records).map_err(|failure| {
@@ -304,6 +311,10 @@ impl Blobs for FileBlobs {
 
     fn records_max(&self) -> usize {
         segment::RECORDS_MAX
+    }
+
+    fn draft_bytes(&self) -> u64 {
+        segment::DRAFT_BYTES
     }
 
     /// It has ended when it has a footer, or was left behind without one.

@@ -41,6 +41,7 @@ use crate::files::chain::tip::Pruned;
 use crate::files::chain::walk::{FileRole, split_record};
 use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk};
+use crate::files::room::Room;
 use crate::frame;
 use crate::{CommitError, Damage, StoreError};
 pub use tip::TIP;
@@ -81,6 +82,7 @@ pub struct ChainFiles {
     broken: RwLock<Option<String>>,
     ids_unknown: bool,
     lengths: Lengths,
+    room: Room,
     damage: Mutex<DamageList>,
 }
 
@@ -105,6 +107,7 @@ impl ChainFiles {
             recovered.read_only.is_some() || rows::unknown_ids(index.as_ref())?.is_some();
         let writer = Writer::open(parts, recovered.at)?;
         Ok(Self {
+            room: Room::new(disk.clone(), FOLDER),
             disk,
             index,
             writer: Mutex::new(writer),
@@ -148,6 +151,9 @@ impl ChainFiles {
         };
         let header = match frame::read_header(file.as_ref(), &path, offset)? {
             Some(Ok(header)) => header,
+            Some(Err(frame::NEWER_RECORD)) => {
+                return Err(frame::unread(&path, offset, frame::NEWER_RECORD));
+            }
             Some(Err(why)) => return Err(damaged(why)),
             None => return Err(damaged("the file ends early")),
         };
@@ -216,6 +222,10 @@ pub fn is_of_every_id(damage: &Damage) -> bool {
 impl ChainStore for ChainFiles {
     fn tip(&self) -> Result<Option<Tip>, StoreError> {
         Ok(*self.tip.read())
+    }
+
+    fn room(&self, bytes: u64) -> Result<(), CommitError> {
+        self.room.ask(bytes)
     }
 
     fn append_run(&self, blocks: &[ValidBlock]) -> Result<StoredRun, CommitError> {

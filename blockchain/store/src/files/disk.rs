@@ -30,6 +30,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::Damage;
+use crate::files::room::Space;
 
 /// What a system says of stored bytes that cannot be had any more: of a sector, of a block whose
 /// checksum differs, of what lies behind a damaged piece of the file system. All else (too many open
@@ -98,6 +99,13 @@ pub trait Disk: Send + Sync {
 
     /// The names inside a folder, sorted, folders with a trailing `/`. An absent folder is empty.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
+
+    /// How much room there is for what is added to a folder, which may be a link to another disk.
+    fn space(&self, path: &str) -> io::Result<Space>;
+
+    /// Has a file without content hold so many bytes of the disk, where that can be done: nothing else gets them
+    /// until it is unlinked.
+    fn set_aside(&self, path: &str, bytes: u64) -> io::Result<()>;
 
     /// Why this disk refuses every write, if it does.
     fn only_read(&self) -> Option<String> {

@@ -16,6 +16,7 @@ use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk};
 use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, Summary};
+use crate::files::room::Room;
 use crate::files::watermark::{Ends, Watermark, write_mark};
 use crate::frame::{self, Header, HeadersDigest, NUMBER_MAX, Record, RecordKind};
 use crate::{CommitError, Damage, StoreError};
@@ -34,6 +35,7 @@ pub struct FileLog {
     /// Where the store was last closed in order.
     mark: Option<Watermark>,
     lengths: Lengths,
+    room: Room,
 }
 
 /// The file that is written to.
@@ -54,7 +56,8 @@ impl FileLog {
         mark: Option<Watermark>,
     ) -> Self {
         let (open, lengths) = (Mutex::default(), Lengths::default());
-        Self { disk, store, limits, ends, open, mark, lengths }
+        let room = Room::new(disk.clone(), FOLDER);
+        Self { disk, store, limits, ends, open, mark, lengths, room }
     }
 
     /// Writes on behind the last commit, if that can be: otherwise the next one begins a file, behind `newest`.
@@ -167,6 +170,10 @@ impl FactLog for FileLog {
             return Err(Failure::no_number("the log").taken_back());
         }
         self.begin(&mut self.open.lock()).map(|_| ()).map_err(Failure::taken_back)
+    }
+
+    fn room(&self, bytes: u64) -> Result<(), CommitError> {
+        self.room.ask(bytes)
     }
 
     fn commit(
@@ -310,7 +317,7 @@ fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Opti
     if header.kind == RecordKind::Summary {
         let sum = Summary::decode(payload).ok()?;
         let at = at(sum.number, sum.digest, sum.segment, sum.segment_to);
-        return Some(Replayed::Commit { chunks: None, position: at.position() });
+        return Some(Replayed::Commit { chunks: None, places: None, position: at.position() });
     }
     let commit = Commit::decode(payload).ok()?;
     let at = at(commit.number, header.name, commit.segment, commit.segment_to);
@@ -321,7 +328,7 @@ fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Opti
         digest: commit.segment_digest,
         first_sequence: commit.first_sequence,
     });
-    Some(Replayed::Commit { chunks, position: at.position() })
+    Some(Replayed::Commit { chunks, places: None, position: at.position() })
 }
 
 /// Whether a log goes on here: right behind the commit that the next one will name, or behind the first

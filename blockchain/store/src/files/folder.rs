@@ -7,13 +7,16 @@
 //! The tests of all its rooms are here, since they share their folders.
 
 mod aside;
+pub(crate) mod ballast;
 mod clock;
+mod expected;
 mod identity;
 pub mod keys;
 mod label;
 mod link;
 mod lock;
 mod making;
+mod notes;
 mod reading;
 mod succession;
 
@@ -30,18 +33,21 @@ use crate::crypt::{Cipher, Secret};
 use crate::files::disk::Disk;
 use crate::files::disk::real::RealDisk;
 use crate::files::index::EmbeddedIndex;
+use crate::files::room::Reserve;
 use crate::{Damage, StoreError};
 pub use aside::change_aside;
 pub use clock::{CLOCK_AGAIN, clock_fault};
+pub use expected::{Expected, StoreId};
 pub(crate) use identity::store_id;
 use identity::{create, read_key, read_store};
 use keys::DataKeys;
-pub use keys::Passphrase;
+pub use keys::{KeyExport, Passphrase};
 #[cfg(test)]
 pub(crate) use label::Labels;
 pub use label::{Lines, copy_name, parse_label, read_copy};
 use lock::lock;
 use making::{MAKING, begin_making, close_folders, end_making, make_folder};
+pub use notes::{Note, Noted};
 pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};
 pub use succession::{bequeath, exchange, has_succeeded, is_to_succeed};
@@ -74,6 +80,8 @@ pub struct Options {
     pub signing_key: &'static str,
     /// Whether a folder that holds no store may become one.
     pub create: bool,
+    /// Which store it has to hold, if that is known; then none is made.
+    pub expected: Option<Expected>,
     /// Whether a new store is encrypted.
     pub encrypt: bool,
     /// A file with the root key, instead of the one in the folder. A new store is made under it; then the
@@ -83,6 +91,8 @@ pub struct Options {
     pub passphrase: Option<Passphrase>,
     /// Who opens it, to be named to another process that finds it locked: `lucid up on http://127.0.0.1:8087`.
     pub owner: String,
+    /// How much room stays free for what gives some back.
+    pub reserve: Reserve,
     /// The moment a new store is made, RFC 3339.
     pub now: String,
 }
@@ -99,6 +109,8 @@ pub struct DataFolder {
     pub cipher: Arc<Cipher>,
     /// The seed of the key that signs.
     pub signing_seed: Secret,
+    /// Whether an export of its root key was verified.
+    pub key_export: KeyExport,
     /// What is wrong with the files read so far.
     pub damage: Vec<Damage>,
     /// Whether the store was made just now.
@@ -110,17 +122,18 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens a folder, and makes it a store when it is none and may become one.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        if !is_store(root)? && !options.create {
-            return Err(no_store(root));
+        if !is_store(root)? {
+            may_become_one(root, options)?;
         }
         make_folder(root).map_err(|error| StoreError::unwritable(root, error))?;
         link::check(root)?;
         let lock = lock(root, options).map_err(|error| StoreError::unwritable(root, error))?;
-        let real: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
+        let real: Arc<dyn Disk> = Arc::new(RealDisk::new(root).keeping(options.reserve));
         let disk = real.as_ref();
         // Asked once more: the process that held the lock until now may have made the store.
         let is_new = !is_store(root)?;
         if is_new {
+            may_become_one(root, options)?;
             begin_making(disk, root)?;
             if let Err(refused) = create(disk, options) {
                 // Nothing was interrupted: what is there, or is put there meanwhile, is the next start's.
@@ -130,6 +143,7 @@ impl DataFolder {
         }
         end_making(disk, root)?;
         close_folders(root);
+        ballast::settle(disk);
         let opened = Self::with_keys(root, options, real, true)?;
         Ok(Self { is_new, _lock: Some(lock), ..opened })
     }
@@ -144,16 +158,20 @@ impl DataFolder {
     ) -> Result<Self, StoreError> {
         let mut damage = Vec::new();
         let store = read_store(disk.as_ref(), options, &mut damage)?;
+        if let Some(expected) = &options.expected {
+            expected.is_it(root, store.id)?;
+        }
         keys::fit(options, store.keyed)?;
-        let cipher = if store.keyed {
+        let (cipher, key_export) = if store.keyed {
             let keys = DataKeys::open(disk.as_ref(), options, &mut damage)?;
             let keyring = keys.keyring()?;
             if settle {
                 keys::settle(disk.as_ref(), &keys)?;
             }
-            Cipher::new(Some(keyring))
+            let key_export = KeyExport::known(disk.as_ref(), &keys, &mut damage);
+            (Cipher::new(Some(keyring)), key_export)
         } else {
-            Cipher::new(None)
+            (Cipher::new(None), KeyExport::NotEncrypted)
         };
         let signing_name = format!("{}.key", options.signing_key);
         let signing_seed = read_key(disk.as_ref(), &signing_name, "ed25519", &mut damage)?;
@@ -163,6 +181,7 @@ impl DataFolder {
             store: store.id,
             cipher: Arc::new(cipher),
             signing_seed,
+            key_export,
             damage,
             is_new: false,
             only_read: None,
@@ -207,6 +226,18 @@ pub fn is_store(root: &Path) -> Result<bool, StoreError> {
     Ok(!is_there(root.join(RUN).join(MAKING))? && is_there(root.join(copy_name(STORE)))?)
 }
 
+/// Which store a folder holds, beside its owner and without any key. Another one than is expected is refused.
+pub fn identify(root: &Path, options: &Options) -> Result<StoreId, StoreError> {
+    if !is_store(root)? {
+        return Err(no_store(root));
+    }
+    let found = read_store(&RealDisk::for_reading(root), options, &mut Vec::new())?.id;
+    if let Some(expected) = &options.expected {
+        expected.is_it(root, found)?;
+    }
+    Ok(StoreId(found))
+}
+
 /// The beginnings of the files by which a store is known, wherever it is: its label, and the copy of that.
 /// A store holds its own keys, so a walk that archives folders leaves it out.
 pub fn labels() -> [String; 2] {
@@ -236,6 +267,15 @@ pub fn holds_store(folder: &Path) -> bool {
 pub fn store_around(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
     path.ancestors().find(|folder| holds_store(folder)).map(Path::to_path_buf)
+}
+
+/// Refuses to make a store where there is none: nothing is in the folder then that was not there before.
+fn may_become_one(root: &Path, options: &Options) -> Result<(), StoreError> {
+    match &options.expected {
+        Some(expected) => Err(expected.missing(root)),
+        None if !options.create => Err(no_store(root)),
+        None => Ok(()),
+    }
 }
 
 fn no_store(root: &Path) -> StoreError {
@@ -274,10 +314,12 @@ mod tests {
             service,
             signing_key: "recorder",
             create: true,
+            expected: None,
             encrypt: false,
             root_key_file: None,
             passphrase: None,
             owner: "a test".into(),
+            reserve: Default::default(),
             now: "2026-01-01T00:00:00Z".into(),
         }
     }

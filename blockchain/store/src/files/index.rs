@@ -23,7 +23,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::StoreError;
 use crate::clock::Clock;
-use crate::contract::index::{Change, Index, Row};
+use crate::contract::index::{Change, Index, IndexMemory, Row};
 use crate::files::descriptors::{self, Keeper};
 use crate::files::disk::real::{PRIVATE_FILE, private_folder};
 
@@ -201,6 +201,17 @@ impl Index for EmbeddedIndex {
     fn flush(&self) -> Result<(), StoreError> {
         self.database.persist(PersistMode::SyncData).map_err(fault)
     }
+
+    fn memory(&self) -> IndexMemory {
+        let counted = self.rows.metrics();
+        IndexMemory {
+            cache_bytes: self.database.cache_size(),
+            cache_bytes_max: self.database.cache_capacity(),
+            unmerged_bytes: self.database.write_buffer_size(),
+            cache_hits: counted.block_load_cached_count() as u64,
+            cache_misses: counted.block_load_io_count() as u64,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -226,5 +237,22 @@ mod tests {
             assert!(std::time::Instant::now() < ends, "pieces wait for ever");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
+    }
+
+    /// A row is read from its table once, and is at hand when it is asked for again.
+    #[test]
+    fn what_the_cache_spares_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = EmbeddedIndex::open(&folder.path().join("index")).unwrap();
+        index.write(vec![(b"key".to_vec(), Some(b"value".to_vec()))]).unwrap();
+        index.rows.rotate_memtable_and_wait().unwrap();
+        let before = index.memory();
+        assert!(index.get(b"key").unwrap().is_some());
+        let first = index.memory();
+        assert!(first.cache_misses > before.cache_misses, "{before:?} {first:?}");
+        assert!(index.get(b"key").unwrap().is_some());
+        let second = index.memory();
+        assert_eq!(second.cache_misses, first.cache_misses);
+        assert!(second.cache_hits > first.cache_hits, "{first:?} {second:?}");
     }
 }

@@ -112,6 +112,7 @@ struct Recovery<'a> {
 
 /// Brings the index up to the log, and the log to its last commit.
 pub fn recover(parts: ToRecover<'_>, mark: Option<Watermark>) -> Result<Recovered, StoreError> {
+    parts.projection.check(parts.index)?;
     let start = segment_rows::watermark(parts.index)?;
     let mut bound = start.place();
     if let Some(mark) = &mark {

@@ -187,6 +187,9 @@ const ENTRY_BYTES: usize = 32 + 8 + 8 + 4 + 4 + 1 + 32;
 /// Records that one segment may have: its footer lists them all, and is one record.
 pub const RECORDS_MAX: usize = (PAYLOAD_BYTES_MAX as usize - 8) / ENTRY_BYTES;
 
+/// Bytes of records that are put together into one rewritten segment: as many as an appended one takes.
+pub const DRAFT_BYTES: u64 = 256 << 20;
+
 /// A footer with the place where it begins, or what is wrong with it.
 pub type FoundFooter = Result<(u64, Footer), Damage>;
 
@@ -345,7 +348,7 @@ impl Footer {
 
 const ANOTHER: &str = "the footer is another segment's";
 
-fn trailer(footer_at: u64) -> [u8; TRAILER_BYTES] {
+pub(crate) fn trailer(footer_at: u64) -> [u8; TRAILER_BYTES] {
     let covered = [TRAILER_MAGIC.as_slice(), &footer_at.to_le_bytes()].concat();
     let hash = blake3::hash(&covered);
     let mut bytes = [0; TRAILER_BYTES];
@@ -465,7 +468,8 @@ impl Segments {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(damaged("the file ends early"));
         };
-        let header = Header::decode(header).map_err(damaged)?;
+        let header = Header::decode(header)
+            .map_err(|why| frame::unread(path.as_str(), placement.offset, why))?;
         if header.kind != RecordKind::Chunk || header.name != *name.as_bytes() {
             return Err(damaged("another record is where the chunk should be"));
         }

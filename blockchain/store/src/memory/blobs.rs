@@ -16,6 +16,9 @@ use crate::{CommitError, Damage, StoreError};
 /// Records of one unit.
 const RECORDS_MAX: usize = 50_000;
 
+/// Bytes of records that are put together into one unit.
+const DRAFT_BYTES: u64 = 256 << 20;
+
 /// Set in the numbers of units that are made of others.
 const MADE: u32 = 1 << 31;
 
@@ -70,6 +73,11 @@ fn place(unit: u32, ordinal: u64, header: &Header) -> (ChunkName, Placement) {
 }
 
 impl Blobs for MemoryBlobs {
+    // There is always some.
+    fn room(&self, _: u64) -> Result<(), CommitError> {
+        Ok(())
+    }
+
     fn fits(&self, records: &[Record]) -> usize {
         records.len().min(RECORDS_MAX)
     }
@@ -161,6 +169,10 @@ impl Blobs for MemoryBlobs {
 
     fn records_max(&self) -> usize {
         RECORDS_MAX
+    }
+
+    fn draft_bytes(&self) -> u64 {
+        DRAFT_BYTES
     }
 
     fn state(&self, unit: u32) -> Result<UnitState, StoreError> {

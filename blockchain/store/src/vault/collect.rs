@@ -29,8 +29,9 @@ use crate::{CommitError, Damage, StoreError, threads};
 const PAGE: usize = 4_096;
 /// Chunks dropped in one commit.
 const DROP_MAX: usize = 1_000;
-/// A rewritten unit is ended at this size, and at so many records.
-const DRAFT_BYTES: u64 = 256 << 20;
+/// A rewritten unit is ended at so many records, if it has not reached [`Blobs::draft_bytes`] before.
+///
+/// [`Blobs::draft_bytes`]: crate::contract::blobs::Blobs::draft_bytes
 const DRAFT_RECORDS: usize = 100_000;
 /// Nor are units joined that would stand for more than this: a mebibyte of numbers, in the file and in
 /// the fact.
@@ -423,7 +424,7 @@ impl<'a> Collection<'a> {
     /// Has the committer write records once more.
     fn write_again(&self, records: &[Entry]) -> Result<(), StoreError> {
         let commit = |chunks: Vec<Record>| {
-            let submission = Submission { chunks, again: true, ..Submission::default() };
+            let submission = Submission { chunks, again: true, ..Submission::upkeep() };
             self.vault.commit(submission).map_err(dropping()).map(|_| ())
         };
         let (mut chunks, mut bytes) = (Vec::new(), 0);
@@ -560,10 +561,11 @@ impl<'a> Collection<'a> {
         let mut passed = 0;
         let mut waiting: VecDeque<(u32, u64)> = victims.iter().copied().collect();
         let mut retries = victims.len();
+        let draft_bytes = self.vault.blobs().draft_bytes();
         loop {
             // As many units as fill one; their records are known before the first is written.
             let (mut group, mut bytes, mut records, mut stands_for) = (Vec::new(), 0, 0, 0);
-            while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
+            while bytes < draft_bytes && records < DRAFT_RECORDS {
                 let Some((number, length)) = waiting.pop_front() else { break };
                 let Some(victim) = self.victim(number, length, live, work)? else {
                     work.left.insert(number);

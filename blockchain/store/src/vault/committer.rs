@@ -16,6 +16,8 @@
 //!   caller that was told that it is there may refer to it, too; after that, the reference is refused and the
 //!   chunk sent again.
 //! - **A commit is made only when the one before it is durable**, so a crash can tear the last one alone.
+//! - **What brings bytes in leaves room for what gives some back** ([`Purpose`]): it is refused before the disk is
+//!   full, so that a full store can be made smaller.
 //! - **A failed write is taken back, and never retried.** If even that fails, nothing more is written by
 //!   this process. Of a commit that nobody knows about, the chunks stay: the log tells in the end.
 //! - **A batch that does not fit into one unit is cut into several commits**, each unit ending before
@@ -41,6 +43,7 @@ use crate::contract::fact_log::{Appended, FactLog, Position, Unsettled};
 use crate::contract::index::{Changes, Index, Seen};
 use crate::crypt::Cipher;
 use crate::frame::{CipherId, Record};
+use crate::measured::CommitStages;
 use crate::vault::chunk_rows;
 use crate::vault::follow::follow;
 use crate::vault::projection::Projection;
@@ -63,9 +66,21 @@ pub struct Fact {
     pub record: Record,
 }
 
+/// What a submission is for, which decides whether it may use the room that is kept free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// It brings bytes in: refused while less is free than has to stay free.
+    #[default]
+    Bring,
+    /// It gives room back, or notes something about what is there: it may use all the room there is.
+    Upkeep,
+}
+
 /// What is to be made durable together.
 #[derive(Debug, Default)]
 pub struct Submission {
+    /// What it is for.
+    pub purpose: Purpose,
     /// Chunk records. One that is known already is dropped.
     pub chunks: Vec<Record>,
     /// Facts, in order.
@@ -87,10 +102,20 @@ pub struct Submission {
 }
 
 impl Submission {
+    /// An empty one that may use all the room there is.
+    pub fn upkeep() -> Self {
+        Self { purpose: Purpose::Upkeep, ..Self::default() }
+    }
+
     fn bytes(&self) -> u64 {
         let chunks: u64 = self.chunks.iter().map(Record::record_bytes).sum();
         let facts: u64 = self.facts.iter().map(|fact| fact.record.record_bytes()).sum();
         chunks + facts
+    }
+
+    /// Whether it is refused while there is only room for upkeep.
+    fn needs_room(&self) -> bool {
+        self.purpose == Purpose::Bring && !(self.chunks.is_empty() && self.facts.is_empty())
     }
 }
 
@@ -101,6 +126,17 @@ pub struct Committed {
     pub chunks_new: u64,
     /// Bytes they take on the disk, headers included.
     pub bytes_stored: u64,
+}
+
+/// What waits for the committer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueFigures {
+    /// Submissions.
+    pub submissions: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+    /// From so many bytes on, submitting waits.
+    pub bytes_max: u64,
 }
 
 /// What is called with the outcome, on the committer's thread: it must not block.
@@ -156,11 +192,18 @@ pub fn short(name: &ChunkName) -> u64 {
 
 /// The caller that waits for the outcome of a submission. If the thread that was to tell the outcome unwinds,
 /// the caller hears that the store is broken.
-struct Waiter(Option<Done>);
+struct Waiter {
+    done: Option<Done>,
+    since: Instant,
+}
 
 impl Waiter {
+    fn new(done: Done) -> Self {
+        Self { done: Some(done), since: Instant::now() }
+    }
+
     fn tell(mut self, outcome: Result<Committed, CommitError>) {
-        if let Some(done) = self.0.take() {
+        if let Some(done) = self.done.take() {
             done(outcome);
         }
     }
@@ -168,7 +211,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
+        if let Some(done) = self.done.take() {
             done(Err(CommitError::Broken(ENDED.into())));
         }
     }
@@ -212,6 +255,7 @@ struct Shared {
     recent: Mutex<Recent>,
     arrived: Condvar,
     taken: Condvar,
+    stages: CommitStages,
 }
 
 impl Shared {
@@ -289,7 +333,8 @@ pub struct Committer {
 impl Committer {
     /// Starts writing behind the last commit.
     pub(crate) fn start(from: Start) -> Result<Self, StoreError> {
-        let writer = Writer { from, broken: None };
+        let stages = CommitStages::new();
+        let writer = Writer { from, broken: None, stages: stages.clone() };
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -301,6 +346,7 @@ impl Committer {
             recent: Mutex::new(Recent::new()),
             arrived: Condvar::new(),
             taken: Condvar::new(),
+            stages,
         });
         let theirs = shared.clone();
         let work = move || match catch_unwind(AssertUnwindSafe(|| run(&theirs, writer))) {
@@ -317,7 +363,7 @@ impl Committer {
 
     /// Hands over a submission; waits only while too much is pending. `done` hears how it went.
     pub fn submit(&self, submission: Submission, done: Done) {
-        let (bytes, done) = (submission.bytes(), Waiter(Some(done)));
+        let (bytes, done) = (submission.bytes(), Waiter::new(done));
         if !submission.requires.is_empty() || !submission.chunks.is_empty() {
             let mut recent = self.shared.recent.lock();
             submission.requires.iter().for_each(|name| recent.add(name));
@@ -375,6 +421,13 @@ impl Committer {
     /// submitted next.
     pub fn is_pending(&self, name: &ChunkName, encrypted: bool) -> bool {
         self.shared.queue.lock().pending.get(name).is_some_and(|is| *is || !encrypted)
+    }
+
+    /// What waits.
+    pub fn queue(&self) -> QueueFigures {
+        let queue = self.shared.queue.lock();
+        let submissions = queue.waiting.len() as u64;
+        QueueFigures { submissions, bytes: queue.bytes, bytes_max: QUEUE_BYTES_MAX }
     }
 
     /// Why nothing can be written any more, if so.
@@ -451,12 +504,15 @@ fn next_batch(shared: &Shared) -> Option<Vec<(Submission, Waiter)>> {
         batch.extend(queue.waiting.pop_front());
     }
     queue.bytes -= bytes;
+    drop(queue);
+    batch.iter().for_each(|(_, waiter)| shared.stages.waited(waiter.since.elapsed()));
     Some(batch)
 }
 
 struct Writer {
     from: Start,
     broken: Option<String>,
+    stages: CommitStages,
 }
 
 /// What of a batch is to be written: which chunks and facts of which submissions, and what follows.
@@ -533,14 +589,16 @@ impl Writer {
         }
         let index = self.from.index.clone();
         let Plan { chunks, accepted, changes, outcomes } = self
-            .plan(index.as_ref(), submissions, recent)
+            .stages
+            .decide(|| self.plan(index.as_ref(), submissions, recent))
             .map_err(|error| CommitError::Failed(error.to_string()))?;
         if chunks.is_empty() && accepted.iter().all(|of| has_no_facts(submissions, *of)) {
             self.end_parts(end_unit, end_log)?;
             return Ok(outcomes);
         }
         let mut records = Records::take(submissions, &chunks, &accepted);
-        let written = self.write_records(&mut records, changes);
+        let stages = self.stages.clone();
+        let written = stages.write(|| self.write_records(&mut records, changes));
         if matches!(written, Err(Stopped::Overtaken)) {
             records.put_back(submissions, &chunks, &accepted);
         }
@@ -645,6 +703,20 @@ impl Writer {
             .map_err(|error| not_followed(&error))
     }
 
+    /// Whether there is room for what is new in a batch, beside what has to stay free. Where nothing in it depends on
+    /// that, nobody asks.
+    fn room(&self, submissions: &[Submission]) -> Result<(), CommitError> {
+        if !submissions.iter().any(Submission::needs_room) {
+            return Ok(());
+        }
+        let (mut chunks, mut all) = (0, 0);
+        for submission in submissions {
+            chunks += submission.chunks.iter().map(Record::record_bytes).sum::<u64>();
+            all += submission.bytes();
+        }
+        self.from.log.room(all - chunks).and_then(|()| self.from.blobs.room(chunks))
+    }
+
     /// Decides, submission by submission, what is accepted: the point of decision. Each sees what those before
     /// it made of the index.
     fn plan<'a>(
@@ -667,7 +739,14 @@ impl Writer {
             changes: Changes::new(index),
             outcomes: Vec::new(),
         };
+        let room = self.room(submissions);
         for (number, submission) in submissions.iter().enumerate() {
+            if let Err(full) = &room
+                && submission.needs_room()
+            {
+                plan.outcomes.push(Err(full.clone()));
+                continue;
+            }
             let overtaken = plan.changes.changed(&submission.rests_on)?;
             let (mut chunks_new, mut bytes_stored) = (0, 0);
             for (at, chunk) in submission.chunks.iter().enumerate() {

@@ -31,15 +31,18 @@ pub fn follow(
                 let opened = cipher.open(&mut packer, &record.header, record.payload);
                 facts.push(opened.map_err(|why| why.at(&file, offset))?);
             }
-            Replayed::Commit { chunks, position } => {
+            Replayed::Commit { chunks, places, position } => {
                 let mut changes = Changes::new(index);
                 for fact in facts.drain(..) {
                     projection.apply(&fact, &mut changes)?;
                 }
-                if let Some(extent) = chunks {
-                    for (name, place) in blobs.places(&extent)? {
-                        chunk_rows::place(&mut changes, &name, &place);
-                    }
+                let places = match (places, chunks) {
+                    (Some(places), _) => places,
+                    (None, Some(extent)) => blobs.places(&extent)?,
+                    (None, None) => Vec::new(),
+                };
+                for (name, place) in &places {
+                    chunk_rows::place(&mut changes, name, place);
                 }
                 position.note(&mut changes);
                 changes.write()?;

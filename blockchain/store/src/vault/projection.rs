@@ -2,30 +2,98 @@
 //!
 //! Rows are made of a fact, of the rows before it, and of nothing else, but for one: what a unit stands for depends
 //! on the records in it. These are read first ([`Switch::read`]); making the rows then reads nothing.
+//!
+//! A row says of which kinds facts were taken in. So a program that goes on where a later one stopped, with an index
+//! that is up to date, hears that there is something which it does not know, and leaves everything as it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::StoreError;
 use crate::contract::blobs::{UnitKind, Units};
-use crate::contract::index::{Changes, Project};
+use crate::contract::index::{Changes, Index, Project};
+use crate::registry::SERVICE_FACTS;
+use crate::registry::vault::{fact, key};
 use crate::vault::chunk_rows;
 use crate::vault::facts::VaultFact;
 use crate::vault::unit_rows::Switch;
+
+/// The row with the kinds of facts that were taken in: a bit for each.
+const KINDS: [u8; 1] = [key::KINDS];
+/// Kinds are a byte.
+const KIND_BYTES: usize = 32;
+
+/// Kinds of facts, a bit for each.
+struct Kinds(Vec<u8>);
+
+impl Kinds {
+    fn has(&self, kind: u8) -> bool {
+        self.0.get(usize::from(kind / 8)).is_some_and(|byte| byte >> (kind % 8) & 1 == 1)
+    }
+
+    fn add(&mut self, kind: u8) {
+        self.0.resize(KIND_BYTES, 0);
+        if let Some(byte) = self.0.get_mut(usize::from(kind / 8)) {
+            *byte |= 1 << (kind % 8);
+        }
+    }
+}
 
 /// Makes rows of all facts of a store.
 pub(crate) struct Projection {
     units: Arc<dyn Units>,
     owner: Arc<dyn Project>,
+    /// The kinds that are in the row for good, so that it is not read for every fact.
+    noted: [AtomicBool; 256],
 }
 
 impl Projection {
     /// Over these units, and for this owner.
     pub(crate) fn new(units: Arc<dyn Units>, owner: Arc<dyn Project>) -> Self {
-        Self { units, owner }
+        Self { units, owner, noted: [const { AtomicBool::new(false) }; 256] }
     }
 
-    /// Makes rows of a fact. One of the vault's that is not understood is reported and passed over.
+    /// Refuses an index with facts that a later version wrote.
+    pub(crate) fn check(&self, index: &dyn Index) -> Result<(), StoreError> {
+        let kinds = Kinds(index.get(&KINDS)?.unwrap_or_default());
+        match (0..=u8::MAX).any(|kind| kinds.has(kind) && !self.knows(kind)) {
+            true => Err(newer()),
+            false => Ok(()),
+        }
+    }
+
+    fn knows(&self, kind: u8) -> bool {
+        if kind < SERVICE_FACTS { fact::ALL.contains(&kind) } else { self.owner.knows(kind) }
+    }
+
+    /// Notes that there is a fact of this kind.
+    fn note(&self, kind: u8, changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        let Some(noted) = self.noted.get(usize::from(kind)) else { return Ok(()) };
+        let kinds = |row: Option<Vec<u8>>| Kinds(row.unwrap_or_default());
+        if noted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if kinds(changes.written(&KINDS)?).has(kind) {
+            noted.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let mut all = kinds(changes.get(&KINDS)?);
+        if !all.has(kind) {
+            all.add(kind);
+            changes.put(KINDS.to_vec(), all.0);
+        }
+        Ok(())
+    }
+
+    /// Makes rows of a fact. One of the vault's that is not understood is reported and passed over; one of a kind that
+    /// only a later version knows is an error.
     pub(crate) fn apply(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        if let Some(kind) = fact.first() {
+            if !self.knows(*kind) {
+                return Err(newer());
+            }
+            self.note(*kind, changes)?;
+        }
         match VaultFact::decode(fact) {
             None => self.owner.project(fact, changes),
             Some(Ok(VaultFact::Quarantined(name, place))) => {
@@ -50,4 +118,8 @@ impl Projection {
             }
         }
     }
+}
+
+fn newer() -> StoreError {
+    StoreError::newer("a fact in the log")
 }

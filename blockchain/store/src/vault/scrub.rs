@@ -325,7 +325,7 @@ impl Reader<'_> {
         // Once this is answered the quarantine is in force, and the copy is not taken for known.
         self.vault.commit(Submission::default()).map_err(failed())?;
         let chunks = vec![copy];
-        self.vault.commit(Submission { chunks, ..Submission::default() }).map_err(failed())?;
+        self.vault.commit(Submission { chunks, ..Submission::upkeep() }).map_err(failed())?;
         Ok(())
     }
 }

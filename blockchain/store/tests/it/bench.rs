@@ -122,11 +122,13 @@ pub fn options(encrypt: bool, root_key_file: Option<PathBuf>) -> Options {
     Options {
         service: "data-chain",
         signing_key: "recorder",
+        expected: None,
         create: true,
         encrypt,
         root_key_file,
         passphrase: None,
         owner: "the tests".into(),
+        reserve: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     }
 }
@@ -135,6 +137,10 @@ pub fn options(encrypt: bool, root_key_file: Option<PathBuf>) -> Options {
 pub struct Rows;
 
 impl Project for Rows {
+    fn knows(&self, _kind: u8) -> bool {
+        true
+    }
+
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         if let Some((&FACT, rest)) = fact.split_first()
             && let Some(number) = rest.first_chunk::<4>()

@@ -107,6 +107,128 @@ fn a_rewritten_segment_begins_with_these_bytes() {
     assert!(FileHeader::decode(&record.payload).is_err());
 }
 
+#[cfg(feature = "s3")]
+mod objects {
+    use super::*;
+    use lucid_store::contract::blobs::UnitKind;
+    use lucid_store::s3::numbers::Mark;
+    use lucid_store::s3::object::{self, Draft, Drafted, Head, Key};
+
+    const KEY: Key = Key { number: 0x8000_0002, random: 0x0706_0504_0302_0100 };
+
+    fn head() -> Head {
+        let (kind, replaces) = (UnitKind::Made, vec![3, 0x8000_0001]);
+        Head { store: [0xaa; 16], key: KEY, kind, level: 12, replaces }
+    }
+
+    #[test]
+    fn an_objects_name_is_spelled_in_one_way() {
+        let name = "0000000080000002-0706050403020100";
+        assert_eq!((KEY.to_string(), Key::parse(name)), (name.into(), Some(KEY)));
+        for other in ["80000002-0706050403020100", "000000008000000A-0706050403020100", "a", "-"] {
+            assert_eq!(Key::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_object_begins_with_these_bytes() {
+        let record = head().to_record().unwrap();
+        let text = concat!(
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "06000000",
+            "6f626a656374",     // object
+            "0200008000000000", // number
+            "0001020304050607", // drawn at random
+            "02",               // made
+            "0c",
+            "020000000300000001000080",
+        );
+        assert_eq!(hex::encode(&record.payload), text);
+        assert_eq!((record.header.kind, record.header.sequence), (RecordKind::File, 0));
+        assert_eq!(Head::decode(&record.payload), Ok(head()));
+        for cut in 0..record.payload.len() {
+            assert!(Head::decode(&record.payload[..cut]).is_err());
+        }
+        assert!(RewrittenHeader::decode(&record.payload).is_err());
+    }
+
+    #[test]
+    fn an_object_is_these_bytes() {
+        let payload = b"sixteen bytes...";
+        let header = Header {
+            stored_length: 16,
+            payload_digest: *blake3::hash(payload).as_bytes(),
+            ..header()
+        };
+        let mut draft = Draft::begin(&head(), 9).unwrap();
+        draft.add(&header, payload);
+        let Drafted { bytes, from, to, footer } = draft.finish().unwrap();
+        let first = head().to_record().unwrap();
+        assert_eq!((from, to), (first.record_bytes(), first.record_bytes() + 144));
+        let footer_payload = concat!(
+            "0200008000000000",
+            "0001020304050607",
+            "DIGEST",
+            "01000000",
+            "2222222222222222222222222222222222222222222222222222222222222222",
+            "0102030405060708", // sequence
+            "b800000000000000", // where it begins
+            "10000000",
+            "00000001",
+            "01",
+        );
+        let digest = hex::encode(blake3::hash(&header.encode()).as_bytes());
+        let payload_of_footer = hex::decode(footer_payload.replace("DIGEST", &digest)).unwrap();
+        assert_eq!(payload_of_footer.len(), 52 + object::ENTRY_BYTES);
+        let name = *blake3::hash(&payload_of_footer).as_bytes();
+        let last = Record::plain(RecordKind::Footer, name, payload_of_footer).unwrap();
+        let records =
+            [hex_of(&first), hex::encode(header.encode()), hex::encode(payload), hex_of(&last)];
+        let trailer = [b"LCDRfoot".as_slice(), &to.to_le_bytes()].concat();
+        let sum = hex::encode(&blake3::hash(&trailer).as_bytes()[..8]);
+        assert_eq!(hex::encode(&bytes), [records.concat(), hex::encode(trailer), sum].concat());
+        assert_eq!(object::Footer::find(&bytes), Some(to));
+        let end = &bytes[usize::try_from(to).unwrap()..];
+        assert_eq!(object::Footer::read(end, 9), Ok(footer));
+        for cut in 0..end.len() {
+            assert!(object::Footer::read(&end[..cut], 9).is_err());
+        }
+    }
+
+    #[test]
+    fn a_mark_of_numbers_is_these_bytes() {
+        let mark = Mark { store: [0xaa; 16], key: KEY };
+        let record = mark.to_record().unwrap();
+        let text = concat!(
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "07000000",
+            "6e756d62657273", // numbers
+            "0200008000000000",
+            "0001020304050607",
+        );
+        assert_eq!(hex::encode(&record.payload), text);
+        assert_eq!(Mark::decode(&record.payload), Ok(mark));
+        assert!(Head::decode(&record.payload).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused_or_read_back(
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+            at: prop::sample::Index, byte: u8,
+        ) {
+            let _refused = (Head::decode(&noise), Mark::decode(&noise));
+            let _refused = (object::Footer::decode(&noise, 1), object::Footer::read(&noise, 1));
+            let mut payload = head().to_record().unwrap().payload;
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            if let Ok(read) = Head::decode(&payload) {
+                prop_assert_eq!(read.to_record().unwrap().payload, payload);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_summary_is_these_bytes() {
     let summary = Summary {
@@ -422,8 +544,16 @@ proptest! {
         let end = file.length().unwrap();
         let mut scanner = Scanner::new(file.as_ref(), "f", 0, end);
         let mut steps = 0;
-        while scanner.step().unwrap().is_some() {
-            steps += 1;
+        loop {
+            match scanner.step() {
+                Ok(Some(_)) => steps += 1,
+                Ok(None) => break,
+                // Kinds that nobody knows yet are of a version to come.
+                Err(error) => {
+                    prop_assert!(error.to_string().contains("newer version"), "{}", error);
+                    break;
+                }
+            }
             prop_assert!(steps <= end);
         }
         prop_assert!(Footer::find(file.as_ref(), 1).unwrap().is_none());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;
@@ -11,6 +12,7 @@ use lucid_store::contract::index::{Change, Changes, Index, Row};
 use lucid_store::files::index::EmbeddedIndex;
 use lucid_store::files::segment_rows;
 use lucid_store::files::watermark::Watermark;
+use lucid_store::measured::MeasuredIndex;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::chunk_rows;
 use proptest::prelude::*;
@@ -18,6 +20,7 @@ use proptest::prelude::*;
 /// Runs a promise on a fresh index of each kind.
 fn on_each(promise: impl Fn(&dyn Index)) {
     promise(&MemoryIndex::new());
+    promise(&MeasuredIndex::over(Arc::new(MemoryIndex::new())));
     let home = tempfile::tempdir().unwrap();
     promise(&EmbeddedIndex::open(home.path()).unwrap());
 }

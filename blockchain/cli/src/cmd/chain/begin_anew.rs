@@ -12,6 +12,7 @@ use super::{Where, existing};
 use crate::cmd::{DONE, now};
 use crate::output::Output;
 use crate::text;
+use crate::when;
 
 /// Arguments of `lucid chain begin-anew`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +31,7 @@ struct Done {
     time: Timestamp,
     waiting: u64,
     refused: Vec<(String, String)>,
+    store_id: String,
     producer: String,
 }
 
@@ -51,11 +53,12 @@ impl BeginAnew {
             time: begun.time,
             waiting: begun.waiting,
             refused: begun.refused,
+            store_id: begun.store,
             producer: begun.key.to_string(),
         };
         output.result(&done, |done| {
             let mut lines = vec![
-                format!("a new chain begins with block {}, of {}", done.genesis, done.time),
+                format!("a new chain begins with block {}, of {}", done.genesis, when::shown_time(done.time)),
                 format!(
                     "the old one ended with block {} ({}) and is in {}: keep it, for what is anchored there",
                     text::count(done.old_height),
@@ -64,6 +67,10 @@ impl BeginAnew {
                 ),
                 format!("blocks are signed with {} as before", done.producer),
             ];
+            lines.push(format!(
+                "the folder holds store {} from now on: where BLOCK_MANAGER_STORE_ID is set, it is to be that",
+                done.store_id
+            ));
             if done.waiting > 0 {
                 lines.push(format!("waiting transactions, taken along: {}", text::count(done.waiting)));
             }

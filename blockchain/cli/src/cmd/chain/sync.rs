@@ -30,7 +30,7 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 pub struct Sync {
     /// The block-manager to follow, or an engine that gives one block at a time.
-    #[arg(long, env = "BLOCKCHAIN_ENGINE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "LUCID_CHAIN_FOLLOW_URL", hide_env_values = true, value_name = "URL")]
     from: Option<Address>,
     /// The hash of block 0, from a source you trust: another chain is refused.
     #[arg(long, env = "LUCID_CHAIN_GENESIS", value_name = "HASH")]
@@ -70,7 +70,7 @@ impl Sync {
     fn bring_to_folder(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<SyncReport> {
         let url = self.from.as_ref();
         let url =
-            url.context("nobody is named to follow: give --from URL (BLOCKCHAIN_ENGINE_URL)")?;
+            url.context("nobody is named to follow: give --from URL (LUCID_CHAIN_FOLLOW_URL)")?;
         let timeout = Duration::from_secs(self.timeout);
         let options = ClientOptions { timeout, ..client_options(at.home, url)? };
         let peer = HttpPeer::new(url.expose(), options)?;

@@ -1,8 +1,9 @@
 //! A recorded program: found, started, told of signals, seen to end.
 //!
-//! It is in our process group, so what a terminal sends (Ctrl-C) reaches it by itself, and we must only
-//! not die of it; what is sent to us alone to end (SIGTERM, SIGHUP) is sent on. Invariant: no signal goes
-//! to a process that is not ours any more: its number is given back only after it is forgotten here.
+//! Without a terminal of its own it is in our process group, so what ours sends (Ctrl-C) reaches it by itself, and we
+//! must only not die of it; with one, Ctrl-C is a key. What is sent to us alone to end (SIGTERM, SIGHUP) is sent on.
+//! Invariant: no signal goes to a process that is not ours any more: its number is given back only after it is
+//! forgotten here.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -22,7 +23,9 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::shell_code;
 use super::tap::{HELD_MAX, Tap, Told};
+use super::terminal::{self, Casting, Terminal};
 use crate::output::Output;
 use crate::{interrupt, text};
 
@@ -86,16 +89,24 @@ enum Life {
     },
 }
 
+/// A terminal for the program.
+pub struct Given {
+    /// The terminal.
+    pub terminal: Terminal,
+    /// Whether keys are kept, too.
+    pub keeps_keys: bool,
+}
+
 /// A program that runs.
 pub struct Child {
     life: Arc<Mutex<Life>>,
 }
 
 impl Child {
-    /// Starts it. What it writes is told, and at last how it ended.
+    /// Starts it, in a terminal of its own if one was made for it. What it writes is told, and at last how it ended.
     pub fn run(
-        program: &OsStr,
-        arguments: &[OsString],
+        (program, arguments): (&OsStr, &[OsString]),
+        mut terminal: Option<Given>,
         session: &SessionId,
         tell: SyncSender<Told>,
         output: &Output,
@@ -103,28 +114,55 @@ impl Child {
         let life = Arc::new(Mutex::new(Life::default()));
         // What comes before the program runs is sent on when it does.
         let mut held = life.lock();
-        send_signals_on(life.clone(), session.clone(), output.clone())
+        let context = || format!("{program:?} cannot be executed");
+        let mut command = match &mut terminal {
+            Some(given) => given.terminal.command(program, arguments).with_context(context)?,
+            None => {
+                let mut command = Command::new(program);
+                command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+                command
+            }
+        };
+        let begin = |given: &Given| {
+            let words = [program].into_iter().chain(arguments.iter().map(OsString::as_os_str));
+            let shown: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+            given.terminal.begin(&shown.join(" "), given.keeps_keys, tell.clone())
+        };
+        let casting = terminal.as_ref().map(begin).transpose().context("the terminal is silent")?;
+        let resize: Box<dyn Fn() + Send> = match (&terminal, &casting) {
+            (Some(given), Some(casting)) => Box::new(given.terminal.resizer(casting)?),
+            _ => Box::new(|| {}),
+        };
+        let has_own = terminal.is_some();
+        send_signals_on(life.clone(), session.clone(), output.clone(), has_own, resize)
             .context("signals cannot be listened to")?;
         interrupt::leave();
-        let mut command = Command::new(program);
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What lets this program in is not for the one that it records.
         command.env_remove(crate::showing::TOKEN);
-        let mut child =
-            command.spawn().with_context(|| format!("{program:?} cannot be executed"))?;
+        let mut child = command.spawn().with_context(context)?;
+        // The program's end of its terminal is the program's alone from now on.
+        drop(command);
         *held = Life::Running(Pid::from_child(&child));
         drop(held);
-        let taps = [
-            child
-                .stdout
-                .take()
-                .map(|pipe| (Box::new(pipe) as Pipe, Box::new(std::io::stdout()) as Own)),
-            child
-                .stderr
-                .take()
-                .map(|pipe| (Box::new(pipe) as Pipe, Box::new(std::io::stderr()) as Own)),
-        ];
-        let started = watch(program, child, taps, tell, life.clone(), output);
+        let own = |pipe: Pipe, own: Own| Some((pipe, own));
+        let taps = match &terminal {
+            Some(given) => {
+                let output = given.terminal.output()?;
+                [own(Box::new(output), Box::new(std::io::stdout())), None]
+            }
+            None => [
+                child
+                    .stdout
+                    .take()
+                    .and_then(|pipe| own(Box::new(pipe), Box::new(std::io::stdout()))),
+                child
+                    .stderr
+                    .take()
+                    .and_then(|pipe| own(Box::new(pipe), Box::new(std::io::stderr()))),
+            ],
+        };
+        let told = (tell, casting);
+        let started = watch(program, child, taps, told, life.clone(), output);
         started.context("there is no thread to record with")?;
         Ok(Self { life })
     }
@@ -145,7 +183,7 @@ fn watch(
     program: &OsStr,
     mut child: std::process::Child,
     taps: [Option<(Pipe, Own)>; 2],
-    tell: SyncSender<Told>,
+    (tell, casting): (SyncSender<Told>, Option<Casting>),
     life: Arc<Mutex<Life>>,
     output: &Output,
 ) -> std::io::Result<()> {
@@ -156,7 +194,8 @@ fn watch(
     let begin = || -> std::io::Result<()> {
         for (pipe, own) in taps.into_iter().flatten() {
             let (tell, waiting, ended) = (tell.clone(), waiting.clone(), ended.clone());
-            Tap { tell, waiting, ended, output: output.clone() }.open(pipe, own)?;
+            let (casting, output) = (casting.clone(), output.clone());
+            Tap { tell, waiting, ended, casting, output }.open(pipe, own)?;
             pipes += 1;
         }
         Ok(())
@@ -170,7 +209,12 @@ fn watch(
     let (program, output) = (program.to_owned(), output.clone());
     let end = move || {
         let status = wait(&mut child, &life);
-        if !drained(&ends, &waiting, pipes) {
+        let is_drained = drained(&ends, &waiting, pipes);
+        terminal::give_back();
+        if let (Some(casting), Ok(status)) = (&casting, &status) {
+            casting.tell(|writer, steady| writer.ended(steady, shell_code(*status)));
+        }
+        if !is_drained {
             output.warn(&format!(
                 "{program:?} has ended, and a process that it left behind holds its output: what \
                  that writes from now on is not recorded"
@@ -221,6 +265,8 @@ fn send_signals_on(
     life: Arc<Mutex<Life>>,
     session: SessionId,
     output: Output,
+    has_own_terminal: bool,
+    resize: Box<dyn Fn() + Send>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let within = runtime.enter();
@@ -228,6 +274,7 @@ fn send_signals_on(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
+    let mut resized = signal(SignalKind::window_change())?;
     drop(within);
     start("signals", move || {
         runtime.block_on(async move {
@@ -235,8 +282,12 @@ fn send_signals_on(
                 let (came, is_group_wide) = tokio::select! {
                     _ = terminate.recv() => (Signal::TERM, false),
                     _ = hangup.recv() => (Signal::HUP, false),
-                    _ = interrupt.recv() => (Signal::INT, true),
-                    _ = quit.recv() => (Signal::QUIT, true),
+                    _ = interrupt.recv() => (Signal::INT, !has_own_terminal),
+                    _ = quit.recv() => (Signal::QUIT, !has_own_terminal),
+                    _ = resized.recv() => {
+                        resize();
+                        continue;
+                    }
                 };
                 take_signal(&life, came, is_group_wide, &session, &output);
             }
@@ -269,6 +320,7 @@ fn take_signal(
                     text::size(HELD_MAX)
                 )
             };
+            terminal::give_back();
             output.warn(&format!("session {session} {what}"));
             let code = u8::try_from(came.as_raw()).map_or(u8::MAX, |number| number + 128);
             std::process::exit(i32::from(code));

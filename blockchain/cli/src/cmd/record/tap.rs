@@ -12,6 +12,7 @@ use lucid_core::manifest::ExitStatus;
 use lucid_store::clock::Moment;
 use lucid_store::threads::start;
 
+use super::terminal::Casting;
 use crate::cmd::append::PIECE_BYTES;
 use crate::cmd::moment;
 use crate::output::Output;
@@ -46,6 +47,8 @@ pub struct Tap {
     pub waiting: Arc<AtomicUsize>,
     /// Told when the pipe has ended.
     pub ended: Sender<()>,
+    /// What makes an asciicast of it, if it is a terminal's.
+    pub casting: Option<Casting>,
     /// Who is told that our own output fails.
     pub output: Output,
 }
@@ -66,6 +69,8 @@ impl Tap {
                     Ok(0) => break,
                     Ok(count) => count,
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    // So a terminal ends at which no program is any more.
+                    Err(error) if self.casting.is_some() && is_no_terminal(&error) => break,
                     Err(error) => {
                         self.output
                             .warn(&format!("what the program writes cannot be read: {error}"));
@@ -79,7 +84,10 @@ impl Tap {
                     false => Ok(()),
                 };
                 self.waiting.fetch_add(1, Ordering::SeqCst);
-                let taken = self.tell.send(Told::Bytes { at, bytes: bytes.to_vec() });
+                let is_taken = match &self.casting {
+                    Some(casting) => casting.tell(|writer, steady| writer.output(steady, bytes)),
+                    None => self.tell.send(Told::Bytes { at, bytes: bytes.to_vec() }).is_ok(),
+                };
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 match echoed {
                     Ok(()) => {}
@@ -91,7 +99,7 @@ impl Tap {
                         ));
                     }
                 }
-                if taken.is_err() {
+                if !is_taken {
                     break;
                 }
             }
@@ -101,4 +109,8 @@ impl Tap {
         })
         .map(drop)
     }
+}
+
+fn is_no_terminal(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

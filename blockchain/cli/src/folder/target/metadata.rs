@@ -12,8 +12,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Gid, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod,
-        fchown, fstat, futimens, ioctl_getflags, ioctl_setflags, utimensat,
+        AtFlags, Gid, IFlags, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat,
+        fchmod, fchown, fstat, futimens, ioctl_getflags, ioctl_setflags, utimensat,
     },
     io::Errno,
     process::geteuid,
@@ -129,8 +129,20 @@ impl Keeper {
         }
         // Behind the mode, whose group it changes to the mask.
         self.keep_acls(file, entry, &mut lost);
-        lost.unless(futimens(file, &times(entry.modified)), "its time");
+        // Of what stands there as it should and is sealed by its flags, nothing can be set.
+        if !now.is_some_and(|now| has_time(&now, entry)) {
+            lost.unless(futimens(file, &times(entry.modified)), "its time");
+        }
         lost.tell(entry, tally);
+    }
+
+    /// Whether something that stands there has owner, mode and time, so that only what cannot be seen from
+    /// outside is left to be set.
+    pub(super) fn is_right(&self, seen: &Stat, entry: &Entry) -> bool {
+        let owner = || self.owner(entry, &mut Lost::default());
+        (!self.root || (seen.st_uid, seen.st_gid) == owner())
+            && seen.st_mode & 0o7777 == entry.plain_mode() & 0o7777
+            && has_time(seen, entry)
     }
 
     /// Sets everything on a symbolic link, whose mode means nothing.
@@ -217,6 +229,19 @@ impl Keeper {
         }
         acl
     }
+}
+
+/// Whether something was changed last when its entry says.
+pub(super) fn has_time(seen: &Stat, entry: &Entry) -> bool {
+    let wanted = times(entry.modified).last_modification;
+    let nanos = i64::try_from(seen.st_mtime_nsec).unwrap_or(-1);
+    (seen.st_mtime, nanos) == (wanted.tv_sec, wanted.tv_nsec)
+}
+
+/// Whether an entry has nothing but what every file has.
+pub(super) fn is_bare(entry: &Entry) -> bool {
+    let acls = [&entry.access_acl, &entry.default_acl];
+    entry.attributes.is_empty() && acls.iter().all(|acl| acl.is_empty()) && wanted_flags(entry) == 0
 }
 
 fn wanted_flags(entry: &Entry) -> u32 {

@@ -3,6 +3,7 @@
 //! Filled by the target from all threads; its report goes to the verb. Invariant: memory is
 //! bounded, however much goes wrong.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
@@ -11,6 +12,18 @@ use super::TargetError;
 
 /// How many of each kind of trouble are kept word for word.
 const KEPT: usize = 1000;
+
+/// What became of an entry that is as it should be now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It was made.
+    Restored,
+    /// It was there already.
+    Identical,
+}
+
+/// Who is told of each entry; from any thread.
+pub type Told = Box<dyn Fn(&[u8], Became) + Send + Sync>;
 
 /// What a restore did.
 #[derive(Debug, Default)]
@@ -36,6 +49,10 @@ pub struct RestoredCounts {
     pub links: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// Files and links that were there already, as they should be.
+    pub identical: u64,
+    /// Those of them that were taken for the same by their length and time alone.
+    pub unread: u64,
 }
 
 /// Something that could not be kept of an entry.
@@ -91,22 +108,45 @@ pub(super) struct Tally {
     files: AtomicU64,
     links: AtomicU64,
     bytes: AtomicU64,
+    identical: AtomicU64,
+    unread: AtomicU64,
     refused: Mutex<Few<TargetError>>,
     warnings: Mutex<Few<Warning>>,
+    told: OnceLock<Told>,
 }
 
 impl Tally {
-    pub(super) fn folder(&self) {
+    pub(super) fn tell_each(&self, told: Told) {
+        let _told_already = self.told.set(told);
+    }
+
+    fn tell(&self, path: &[u8], became: Became) {
+        if let Some(told) = self.told.get() {
+            told(path, became);
+        }
+    }
+
+    pub(super) fn folder(&self, path: &[u8], is_new: bool) {
+        self.tell(path, if is_new { Became::Restored } else { Became::Identical });
         self.folders.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn file(&self, bytes: u64) {
+    pub(super) fn file(&self, path: &[u8], bytes: u64) {
+        self.tell(path, Became::Restored);
         self.files.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    pub(super) fn link(&self) {
+    pub(super) fn link(&self, path: &[u8]) {
+        self.tell(path, Became::Restored);
         self.links.fetch_add(1, Relaxed);
+    }
+
+    /// Something stands there as it should; `unread`: by its length and time.
+    pub(super) fn identical(&self, path: &[u8], unread: bool) {
+        self.tell(path, Became::Identical);
+        self.identical.fetch_add(1, Relaxed);
+        self.unread.fetch_add(u64::from(unread), Relaxed);
     }
 
     pub(super) fn refuse(&self, error: TargetError) {
@@ -125,6 +165,8 @@ impl Tally {
                 files: self.files.load(Relaxed),
                 links: self.links.load(Relaxed),
                 bytes: self.bytes.load(Relaxed),
+                identical: self.identical.load(Relaxed),
+                unread: self.unread.load(Relaxed),
             },
             refused: std::mem::take(&mut *self.refused.lock()),
             warnings: std::mem::take(&mut *self.warnings.lock()),

@@ -48,7 +48,7 @@ impl FileSlot {
         if end.is_none_or(|end| end > self.entry.length) {
             return Err(self.wrong_length(end));
         }
-        content::write(self.draft.file(), &self.entry.holes, offset, bytes)
+        content::write(self.draft.file(), self.target.hollow(&self.entry), offset, bytes)
             .map_err(|error| TargetError::io(&self.entry.path, error))?;
         let before = self
             .left

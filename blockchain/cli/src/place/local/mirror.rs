@@ -5,7 +5,7 @@ use lucid_api::v1::sessions::Session;
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::chunks::missing_chunks::{missing_chunks, missing_of_session};
+use lucid_data_chain::ops::chunks::missing_chunks::missing_of_session;
 use lucid_data_chain::ops::chunks::put_chunk::give_back;
 use lucid_data_chain::ops::chunks::store_chunks::store_chunks;
 use lucid_data_chain::ops::sessions::add_references::add_foreign_references;
@@ -25,13 +25,13 @@ impl Mirrored for Local {
     }
 
     fn import(&self, id: &SessionId, given: &Exported) -> anyhow::Result<Session> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let row = import_session(vault, locks, id, given)?;
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
     fn find(&self, id: &SessionId) -> anyhow::Result<Option<Session>> {
-        let Opened { vault, key, .. } = &self.data;
+        let Opened { vault, key, .. } = &*self.data;
         match get_session(vault, id) {
             Ok(row) => Ok(Some(reply::session(vault, &key.public(), &row, self.quiet_since())?)),
             Err(OpError::NoSession(_) | OpError::Removed(_)) => Ok(None),
@@ -39,16 +39,12 @@ impl Mirrored for Local {
         }
     }
 
-    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
-        Ok(missing_chunks(&self.data.vault, &Sight::everything(), chunks)?)
-    }
-
     fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
         Ok(missing_of_session(&self.data.vault, &Sight::everything(), id, chunks)?)
     }
 
     fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()> {
-        let Opened { vault, locks, .. } = &self.data;
+        let Opened { vault, locks, .. } = &*self.data;
         let storage = StorageOptions::default();
         let _held = locks.hold(id);
         let session = get_session(vault, id)?;
@@ -72,7 +68,7 @@ impl Mirrored for Local {
         chunks: Vec<(ChunkId, u32)>,
         storage: StorageOptions,
     ) -> anyhow::Result<()> {
-        let Opened { vault, locks, .. } = &self.data;
+        let Opened { vault, locks, .. } = &*self.data;
         let (storage, sight) = (self.honoured(storage), Sight::everything());
         add_foreign_references(vault, locks, storage, &sight, id, start, chunks)?;
         Ok(())

@@ -1,5 +1,6 @@
 //! Removing sessions of a folder, and forbidding it.
 
+use anyhow::Context as _;
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
@@ -14,15 +15,17 @@ use lucid_data_chain::ops::sessions::hold_session::{
 use lucid_data_chain::ops::sessions::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::sessions::remove_session::{remove_in_its_time, remove_session};
 use lucid_data_chain::ops::sight::Sight;
+use lucid_data_chain::ops::upkeep::begin_retention::{RetentionTime, begin_by_policy};
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;
 use super::anchoring::Embedded;
+use super::upkeep::AGES;
 use crate::place::RemoveSessions;
 
 impl RemoveSessions for Local {
     fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let now = self.clock.now();
         let row = match remove_session(vault, locks, key, (now, None), id, reason) {
             // Only the chain says that its time has come.
@@ -38,9 +41,18 @@ impl RemoveSessions for Local {
         Ok(reply::tombstone(&row))
     }
 
+    fn begin_retention(&self, confirm: bool) -> anyhow::Result<RetentionTime> {
+        let chain = self.chain(true).context(AGES)?;
+        let Opened { vault, key, .. } = &*self.data;
+        let engine = Embedded { chain: &chain, clock: &self.clock };
+        let begun = begin_by_policy(vault, key, Some(&engine), self.clock.now(), confirm);
+        chain.close()?;
+        Ok(begun?)
+    }
+
     fn chain_tombstones(&self) -> anyhow::Result<()> {
         let chain = self.chain(true)?;
-        let Opened { vault, key, .. } = &self.data;
+        let Opened { vault, key, .. } = &*self.data;
         let delivered =
             deliver_anchors(vault, &key.public(), &Embedded { chain: &chain, clock: &self.clock })?;
         chain.close()?;
@@ -82,19 +94,19 @@ impl RemoveSessions for Local {
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let row = hold_session(vault, locks, self.clock.now(), id, reason)?;
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
     fn retain(&self, id: &SessionId, until: Timestamp) -> anyhow::Result<Session> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let row = retain_session(vault, locks, id, until)?;
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
     fn release(&self, id: &SessionId) -> anyhow::Result<Session> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let row = release_session(vault, locks, id)?;
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }

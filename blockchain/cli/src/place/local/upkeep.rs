@@ -17,6 +17,9 @@ use super::Local;
 use super::anchoring::Embedded;
 use crate::place::KeepStore;
 
+/// Why no session is removed by its age where the chain cannot be opened.
+pub(super) const AGES: &str =
+    "sessions have the age that the chain gives them, and that cannot be opened";
 /// Bytes that are read again at a time.
 const SCRUB_STRETCH: u64 = 4 << 20;
 /// How often it is noted how far that has come.
@@ -28,7 +31,7 @@ impl KeepStore for Local {
         wanted: &CollectGarbage,
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> anyhow::Result<GarbageCollected> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let request = GarbageRequest {
             keep_days: wanted.keep_days.unwrap_or(0),
             keep_log_days: 0,
@@ -39,9 +42,7 @@ impl KeepStore for Local {
         let chain = (request.keep_days > 0 && !request.dry_run)
             .then(|| self.chain(true))
             .transpose()
-            .context(
-                "sessions have the age that the chain gives them, and that cannot be opened",
-            )?;
+            .context(AGES)?;
         let engine = chain.as_ref().map(|chain| Embedded { chain, clock: &self.clock });
         let engine = engine.as_ref().map(|engine| engine as &dyn AnchorEngine);
         let mut watch = |stage: GarbageStage, done, total| {

@@ -254,7 +254,7 @@ impl Local {
     /// Whether the two folders are of one time. A copy of either that was put back beside the newer other
     /// one is sound in itself; what the other one knows of it tells.
     fn verify_copies(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
-        let Opened { vault, key, .. } = &self.data;
+        let Opened { vault, key, .. } = &*self.data;
         let own = key.public();
         if let Err(error) =
             recognise_chain(vault, &own, &Embedded { chain: opened, clock: &self.clock })?

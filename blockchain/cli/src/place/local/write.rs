@@ -3,14 +3,17 @@
 use anyhow::Context as _;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::ops::anchor_session::anchored_by;
+use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::chunks::missing_chunks::missing_chunks;
 use lucid_data_chain::ops::proofs::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, append_stream};
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::read_session::StoredSession;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::sight::Sight;
 use lucid_data_chain::source::SessionSource;
 use lucid_data_chain::{Opened, reply};
 use lucid_store::files::folder::is_store;
@@ -45,7 +48,7 @@ impl Filling for CompareSink<'_> {
 
 impl WriteSessions for Local {
     fn begin(&self, new: NewSession) -> anyhow::Result<Begun> {
-        let Opened { vault, locks, .. } = &self.data;
+        let Opened { vault, locks, .. } = &*self.data;
         Ok(match create_session(vault, locks, new)? {
             Created::Began(row) => Begun::Empty(row.id),
             Created::Existed(row) => Begun::Sealed(row.id),
@@ -65,8 +68,12 @@ impl WriteSessions for Local {
         Ok(Box::new(CompareSink::new(&self.data, id.clone())))
     }
 
+    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
+        Ok(missing_chunks(&self.data.vault, &Sight::everything(), chunks)?)
+    }
+
     fn stream(&self, new: NewSession) -> anyhow::Result<Session> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let row = match create_session(vault, locks, new)? {
             Created::Began(row) | Created::Existed(row) => row,
         };
@@ -79,9 +86,10 @@ impl WriteSessions for Local {
         piece: StreamPiece<'_>,
         storage: StorageOptions,
     ) -> anyhow::Result<Appended> {
-        let Opened { vault, locks, .. } = &self.data;
+        let Opened { vault, locks, .. } = &*self.data;
         let appended =
             append_stream(vault, locks, self.honoured(storage), self.clock.moment(), id, piece)?;
+        self.tell(id);
         Ok(Appended {
             offset: appended.offset,
             root: appended.root,
@@ -118,9 +126,10 @@ impl WriteSessions for Local {
     }
 
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
-        let Opened { vault, locks, key, .. } = &self.data;
+        let Opened { vault, locks, key, .. } = &*self.data;
         let storage = StorageOptions::default();
         seal_session(vault, locks, key, self.honoured(storage), self.clock.moment(), id, request)?;
+        self.tell(id);
         Ok(())
     }
 
@@ -157,7 +166,7 @@ impl WriteSessions for Local {
         let chain = self
             .chain(true)
             .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
-        let Opened { vault, key, .. } = &self.data;
+        let Opened { vault, key, .. } = &*self.data;
         let delivered =
             deliver_anchors(vault, &key.public(), &Embedded { chain: &chain, clock: &self.clock })?;
         // Of the session itself it is the error.
@@ -165,6 +174,7 @@ impl WriteSessions for Local {
         *self.undelivered.lock() =
             others.map(|(failed, why)| (failed.clone(), why.to_string())).collect();
         chain.close()?;
+        self.tell(id);
         let session = self.session(id)?;
         let is_anchored = session.anchor.as_ref().is_some_and(|at| at.block_index.is_some());
         // One that failed before its turn came may have kept it from being delivered.

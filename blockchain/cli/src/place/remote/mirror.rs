@@ -48,10 +48,6 @@ impl Mirrored for Remote {
         }
     }
 
-    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
-        Ok(self.client.missing_chunks(&ChunkIds { chunks: chunks.to_vec(), session_id: None })?)
-    }
-
     fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
         let session_id = Some(id.to_string());
         Ok(self.client.missing_chunks(&ChunkIds { chunks: chunks.to_vec(), session_id })?)

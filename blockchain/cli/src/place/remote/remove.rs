@@ -3,10 +3,12 @@
 use anyhow::Context as _;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::PageQuery;
+use lucid_api::v1::maintenance::BeginRetention;
 use lucid_api::v1::removal::{HoldSession, RemoveQuery, RetainSession, Tombstone};
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_data_chain::ops::upkeep::begin_retention::RetentionTime;
 
 use super::Remote;
 use crate::place::RemoveSessions;
@@ -15,6 +17,12 @@ impl RemoveSessions for Remote {
     fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
         let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
         Ok(self.client.remove_session(id.as_str(), &RemoveQuery { reason })?)
+    }
+
+    fn begin_retention(&self, confirm: bool) -> anyhow::Result<RetentionTime> {
+        let begun = self.client.begin_retention(&BeginRetention { confirm })?;
+        let now = begun.time.parse().context("the server's time of a block")?;
+        Ok(RetentionTime { now, ends_retention: begun.ends_retention })
     }
 
     fn chain_tombstones(&self) -> anyhow::Result<()> {

@@ -15,6 +15,8 @@ use crate::place::Filling;
 
 /// Chunks are sent when this much has gathered.
 const BATCH_BYTES: usize = 8 << 20;
+/// Or what goes in so many seconds at the pace that the user wants: a service waits five minutes for it.
+const BATCH_SECONDS: usize = 60;
 /// Or this many.
 const BATCH_CHUNKS: usize = 1_000;
 
@@ -38,12 +40,24 @@ pub(super) struct RemoteSink<'a> {
     session: SessionId,
     pending: Mutex<PendingChunks>,
     sent: Condvar,
+    /// Held by the batch that is on its way, where the pace is limited.
+    turn: Option<Mutex<()>>,
+    batch_bytes: usize,
 }
 
 impl<'a> RemoteSink<'a> {
     /// Of a session that is empty, or goes on.
     pub(super) fn new(server: &'a Remote, session: SessionId) -> Self {
-        Self { server, session, pending: Mutex::default(), sent: Condvar::new() }
+        let pace = server.upload_pace;
+        let in_time = |kib: u32| (kib as usize * 1024).saturating_mul(BATCH_SECONDS);
+        Self {
+            server,
+            session,
+            pending: Mutex::default(),
+            sent: Condvar::new(),
+            turn: pace.map(|_| Mutex::new(())),
+            batch_bytes: pace.map_or(BATCH_BYTES, |kib| in_time(kib).min(BATCH_BYTES)),
+        }
     }
 
     fn send(&self, batch: Vec<(ChunkId, Vec<u8>)>) -> Result<(), SinkError> {
@@ -78,6 +92,8 @@ impl<'a> RemoteSink<'a> {
             return Ok((0, 0));
         }
         let bytes_new = new.iter().map(|bytes| bytes.len() as u64).sum();
+        // Side by side they would share the pace, and each take longer than a service waits for a body.
+        let _turn = self.turn.as_ref().map(|turn| turn.lock());
         let put = || client.put_chunks(new.iter().copied());
         let stored = self.server.call(put).map_err(refused)?;
         Ok((bytes_new, stored.iter().map(|chunk| chunk.stored_bytes).sum()))
@@ -98,7 +114,7 @@ impl Sink for RemoteSink<'_> {
             let mut pending = self.pending.lock();
             pending.bytes += bytes.len();
             pending.chunks.push((*id, bytes));
-            if pending.bytes < BATCH_BYTES && pending.chunks.len() < BATCH_CHUNKS {
+            if pending.bytes < self.batch_bytes && pending.chunks.len() < BATCH_CHUNKS {
                 return Ok(());
             }
             Self::take(&mut pending)

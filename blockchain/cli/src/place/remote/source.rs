@@ -1,7 +1,7 @@
 //! A session behind a server, to be read. It is believed as little as a disk.
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::ops::Range;
 
 use lucid_api::client::{ClientError, DataChainClient};
@@ -13,7 +13,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::row::Reference;
-use lucid_data_chain::source::{SessionSource, Shape};
+use lucid_data_chain::source::{ChunkRun, SessionSource, Shape};
 use lucid_store::codec::Packer;
 use lucid_store::{Damage, StoreError};
 
@@ -97,6 +97,22 @@ fn missing(details: &serde_json::Map<String, serde_json::Value>) -> Option<Vec<C
     ids.filter(|ids| !ids.is_empty())
 }
 
+/// A chunk as it came. A server is believed as little as a disk.
+fn checked(came: Option<io::Result<Vec<u8>>>, wanted: &Reference) -> Result<Vec<u8>, OpError> {
+    let bytes = came
+        .ok_or_else(|| OpError::Missing(vec![wanted.chunk]))?
+        .map_err(|fault| OpError::Broken(fault.to_string()))?;
+    let is_it = bytes.len() == wanted.length as usize
+        && ChunkId::from(blake3::hash(&bytes)) == wanted.chunk;
+    match is_it {
+        true => Ok(bytes),
+        false => Err(OpError::Unsound(format!(
+            "the server sent other bytes than chunk {}",
+            wanted.chunk
+        ))),
+    }
+}
+
 impl SessionSource for RemoteSession<'_> {
     fn shape(&self) -> &Shape {
         &self.shape
@@ -119,35 +135,36 @@ impl SessionSource for RemoteSession<'_> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).min(MANIFEST_PAGE);
         let query = ManifestQuery { start, limit: Some(limit) };
         let page = self.client.manifest(self.shape.id.as_str(), &query).map_err(failed)?;
-        Ok(page
-            .chunks
-            .into_iter()
-            .map(|chunk| Reference {
-                index: chunk.index,
-                offset: chunk.offset,
-                length: chunk.length,
-                chunk: chunk.chunk_id,
-                leaf: chunk.leaf_hash,
-            })
-            .collect())
+        let references = page.chunks.into_iter().map(|chunk| Reference {
+            index: chunk.index,
+            offset: chunk.offset,
+            length: chunk.length,
+            chunk: chunk.chunk_id,
+            leaf: chunk.leaf_hash,
+        });
+        let sound = references.map(|reference| match reference.is_sound() {
+            true => Ok(reference),
+            false => Err(OpError::Unsound(format!(
+                "the server says of chunk {} what no chunk can be: {} bytes from {} on",
+                reference.index, reference.length, reference.offset
+            ))),
+        });
+        sound.collect()
     }
 
     fn chunk(&self, _: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError> {
         let session_id = Some(self.shape.id.to_string());
         let wanted = ChunkIds { chunks: vec![reference.chunk], session_id };
         let mut frames = self.client.get_chunks(&wanted).map_err(failed)?;
-        let bytes = frames
-            .next()
-            .ok_or_else(|| OpError::Missing(vec![reference.chunk]))?
-            .map_err(|fault| OpError::Broken(fault.to_string()))?;
-        // A server is believed as little as a disk.
-        if ChunkId::from(blake3::hash(&bytes)) == reference.chunk {
-            Ok(bytes.to_vec())
-        } else {
-            Err(OpError::Unsound(format!(
-                "the server sent other bytes than chunk {}",
-                reference.chunk
-            )))
-        }
+        checked(frames.next(), reference)
+    }
+
+    fn chunks(&self, wanted: &[Reference]) -> Option<ChunkRun<'_>> {
+        let chunks = wanted.iter().map(|reference| reference.chunk).collect();
+        let asked = ChunkIds { chunks, session_id: Some(self.shape.id.to_string()) };
+        let mut frames = self.client.get_chunks(&asked).ok()?;
+        let wanted: Vec<Reference> = wanted.to_vec();
+        let chunks = wanted.into_iter().map(move |wanted| checked(frames.next(), &wanted));
+        Some(Box::new(chunks))
     }
 }

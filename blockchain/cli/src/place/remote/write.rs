@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lucid_api::client::Append;
 use lucid_api::v1::anchors::AnchorStatus;
-use lucid_api::v1::chunks::SessionChunksQuery;
+use lucid_api::v1::chunks::{ChunkIds, SessionChunksQuery};
 use lucid_api::v1::sessions::{
     Appended, Appendix, AppendixKind, CLOCK_BACK_SECONDS_MAX, ExitStatus, SealSession, Session,
     SessionEnd, SessionStatus, WAIT_SECONDS_MAX,
 };
+use lucid_core::digest::ChunkId;
 use lucid_core::manifest::{AppendixKind as CoreAppendixKind, End, ExitStatus as CoreStatus};
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
@@ -40,10 +41,12 @@ fn seconds(micros: u64) -> Option<u64> {
     (seconds > 0).then_some(seconds)
 }
 
-/// Whether no waiting brings a session's anchor into a block: it was refused, or nobody is named who would.
+/// Whether no waiting brings a session's anchor into a block: it was refused, only an engine of another kind has it, or
+/// nobody is named who would.
 fn is_never_anchored(session: &Session) -> bool {
     session.anchor.as_ref().is_some_and(|anchor| {
-        anchor.status == AnchorStatus::Failed || anchor.reason.as_deref() == Some(DISABLED)
+        matches!(anchor.status, AnchorStatus::Failed | AnchorStatus::Elsewhere)
+            || anchor.reason.as_deref() == Some(DISABLED)
     })
 }
 
@@ -67,6 +70,11 @@ impl WriteSessions for Remote {
 
     fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>> {
         Ok(Box::new(RemoteCompare::new(RemoteSession::open(&self.client, id)?)))
+    }
+
+    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
+        let chunks = ChunkIds::from(chunks.to_vec());
+        Ok(self.call(|| self.client.missing_chunks(&chunks))?)
     }
 
     fn stream(&self, new: NewSession) -> anyhow::Result<Session> {

@@ -193,6 +193,8 @@ impl LogWriter {
             own_copies: false,
             sight: Sight::everything(),
             retain_until: None,
+            source: None,
+            terminal: None,
         })
     }
 }

@@ -38,7 +38,7 @@ pub fn delete_chunk(
         }
         let fact = Fact::Forgotten(Forgotten { chunks });
         let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
-        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::upkeep() })?;
         Ok(())
     })
 }

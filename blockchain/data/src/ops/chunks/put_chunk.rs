@@ -19,6 +19,7 @@ use lucid_store::vault::{Known, Vault};
 
 pub use crate::fact::AHEAD_MAX;
 use crate::fact::{Fact, Placed, Uploaded};
+use crate::figures::STAGES;
 use crate::opened::SessionLocks;
 use crate::ops::audit::refuse_reserved;
 use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
@@ -102,7 +103,8 @@ pub fn put_chunk(
 ) -> Result<Taken, OpError> {
     check(wanted)?;
     let pieces = cut(bounds, bytes)?;
-    let mut taken = put(vault, locks, storage, bounds, now, wanted, (bytes, &pieces))?;
+    let mut taken = STAGES
+        .run("store", || put(vault, locks, storage, bounds, now, wanted, (bytes, &pieces)))?;
     if !wanted.sight.is_everything() {
         // What it takes on the disk tells whether others have it.
         taken.parts.iter_mut().for_each(|part| part.stored_bytes = part.length.into());
@@ -238,6 +240,8 @@ fn begin(
         own_copies: bounds.own_copies,
         sight: wanted.sight.clone(),
         retain_until: None,
+        source: None,
+        terminal: None,
     };
     match create_session(vault, locks, session) {
         // Another caller began it a moment ago, and differently.

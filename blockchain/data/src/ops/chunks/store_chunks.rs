@@ -14,6 +14,7 @@ use lucid_store::vault::committer::{Done, Submission};
 use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{Fact, Uploaded};
+use crate::figures::STAGES;
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::{OpError, fact_records};
 
@@ -57,7 +58,7 @@ pub fn store_chunks(
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
     check(chunks)?;
-    look_again(|| store(vault, storage, threads, now, sender, chunks))
+    STAGES.run("store", || look_again(|| store(vault, storage, threads, now, sender, chunks)))
 }
 
 fn store(

@@ -1,15 +1,17 @@
 //! Which documents are wanted. A filter is a few named, typed comparisons, all of which have to hold; nothing
 //! that a client sends is anything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_core::limits::METADATA_ENTRIES_MAX;
+use lucid_core::manifest::{PATHS_MAX, Source, TAGS_MAX, path_bytes};
 use lucid_core::time::{Timestamp, parse_block_time};
 use serde_json::Value;
 
 use super::get_document::Listed;
 use crate::document::{DocumentKind, Facets};
 use crate::ops::OpError;
+use crate::reply::source::PATH_SPELLING;
 use crate::row::documents::session_facets;
 use crate::row::orders::Facet;
 
@@ -34,6 +36,12 @@ pub struct Filter {
     pub user_id: Option<String>,
     /// What else is said of a session.
     pub metadata: BTreeMap<String, String>,
+    /// The host that a session comes from.
+    pub host: Option<String>,
+    /// Tags of a session, all of them.
+    pub tags: BTreeSet<String>,
+    /// Paths that a session is of, all of them.
+    pub paths: BTreeSet<Vec<u8>>,
     /// A moment at which a session had begun and not ended.
     pub active_at: Option<Timestamp>,
 }
@@ -61,6 +69,11 @@ impl Filter {
                 };
                 for (key, value) in members {
                     self.set_metadata(key, text(&format!("metadata.{key}"), value)?)?;
+                }
+            }
+            _ if Self::takes_several(kind, name) && value.is_array() => {
+                for value in value.as_array().into_iter().flatten() {
+                    self.set_text(kind, name, text(name, value)?)?;
                 }
             }
             _ => return self.set_text(kind, name, text(name, value)?),
@@ -94,6 +107,11 @@ impl Filter {
         Ok(())
     }
 
+    /// Whether a comparison may be said several times: then all of them have to hold.
+    pub fn takes_several(kind: DocumentKind, name: &str) -> bool {
+        kind == DocumentKind::Session && ["tag", "path"].contains(&name)
+    }
+
     fn set_text(&mut self, kind: DocumentKind, name: &str, value: &str) -> Result<(), OpError> {
         let field = match (kind, name) {
             (DocumentKind::Block, "hash") => &mut self.hash,
@@ -101,6 +119,18 @@ impl Filter {
             (DocumentKind::Transaction, "session_id") => &mut self.session_id,
             (DocumentKind::Session, "status") => &mut self.status,
             (DocumentKind::Session, "user_id") => &mut self.user_id,
+            (DocumentKind::Session, "host") => &mut self.host,
+            (DocumentKind::Session, "tag") => {
+                self.tags.insert(value.to_owned());
+                return few(name, self.tags.len(), TAGS_MAX);
+            }
+            (DocumentKind::Session, "path") => {
+                let path = path_bytes(value).ok_or_else(|| {
+                    OpError::Invalid(format!("the filter {name} is {value:?}: {PATH_SPELLING}"))
+                })?;
+                self.paths.insert(path);
+                return few(name, self.paths.len(), PATHS_MAX);
+            }
             (DocumentKind::Session, "active_at") => {
                 self.active_at = Some(moment(name, value)?);
                 return Ok(());
@@ -128,6 +158,15 @@ impl Filter {
         if let Some((name, value)) = self.metadata.first_key_value() {
             return vec![Facet::Metadata(name, value)];
         }
+        if let Some(tag) = self.tags.first() {
+            return vec![Facet::Tag(tag)];
+        }
+        if let Some(path) = self.paths.first() {
+            return vec![Facet::Path(path)];
+        }
+        if let Some(host) = &self.host {
+            return vec![Facet::Host(host)];
+        }
         if let Some(user) = &self.user_id {
             return vec![Facet::User(user)];
         }
@@ -148,8 +187,10 @@ impl Filter {
             self.user_id.is_some(),
             self.tx_type.is_some(),
             self.status.is_some(),
+            self.host.is_some(),
         ];
-        let facets = compared.iter().filter(|is_set| **is_set).count() + self.metadata.len();
+        let of_sets = self.metadata.len() + self.tags.len() + self.paths.len();
+        let facets = compared.iter().filter(|is_set| **is_set).count() + of_sets;
         let depends_on_now = self.status.as_ref().is_some_and(|s| s == UNTERMINATED || s == ACTIVE);
         let by_time = self.from.is_some() || self.to.is_some();
         facets <= 1
@@ -186,11 +227,12 @@ impl Filter {
             Facets::Transaction { tx_type, session_id } => {
                 same(&self.tx_type, tx_type) && same(&self.session_id, session_id)
             }
-            Facets::Session { status, user_id, metadata, ended_at } => {
+            Facets::Session { status, user_id, metadata, ended_at, source } => {
                 let is_active = |moment| at <= moment && ended_at.is_none_or(|end| moment <= end);
                 same(&self.status, status)
                     && same(&self.user_id, user_id)
                     && self.metadata.iter().all(|(key, value)| metadata.get(key) == Some(value))
+                    && is_from(source.as_ref(), self.host.as_deref(), &self.tags, &self.paths)
                     && self.active_at.is_none_or(is_active)
             }
         }
@@ -202,6 +244,28 @@ impl Filter {
     }
 }
 
+/// Whether something comes from a host, has all of these tags and is of all of these paths.
+pub(crate) fn is_from(
+    source: Option<&Source>,
+    host: Option<&str>,
+    tags: &BTreeSet<String>,
+    paths: &BTreeSet<Vec<u8>>,
+) -> bool {
+    match source {
+        None => host.is_none() && tags.is_empty() && paths.is_empty(),
+        Some(source) => {
+            host.is_none_or(|host| source.host == host)
+                && tags.iter().all(|tag| source.tags.contains(tag))
+                && paths.iter().all(|path| source.paths.contains(path))
+        }
+    }
+}
+
+fn few(name: &str, count: usize, most: usize) -> Result<(), OpError> {
+    let many = || OpError::Invalid(format!("{name} has over {most} comparisons"));
+    if count > most { Err(many()) } else { Ok(()) }
+}
+
 fn invalid(name: &str, what: &str) -> OpError {
     OpError::Invalid(format!("the filter {name} {what}"))
 }
@@ -211,7 +275,9 @@ fn unknown(kind: DocumentKind, name: &str) -> OpError {
     let known = match kind {
         DocumentKind::Block => "index_range, timestamp_range and hash",
         DocumentKind::Transaction => "type, session_id and timestamp_range",
-        DocumentKind::Session => "status, user_id, timestamp_range, active_at and metadata",
+        DocumentKind::Session => {
+            "status, user_id, timestamp_range, active_at, metadata, host, tag and path"
+        }
     };
     let name: String = name.chars().take(60).collect();
     OpError::Invalid(format!(

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::document::{Document, DocumentFault, DocumentKind, Facets, Source};
 use crate::ops::OpError;
 use crate::ops::sight::Sight;
+use crate::reply::source::session_source;
 use crate::row::documents::{
     DocumentName, DocumentRow, EarlierRow, Text, as_session_id, session_facets,
 };
@@ -194,6 +195,7 @@ fn description(session: &SessionRow, quiet_since: Timestamp) -> String {
         "status": session.status(quiet_since).as_str(),
         "user_id": session.user,
         "metadata": session.metadata,
+        "source": session.source.as_ref().map(session_source),
         "ended_at": sealed.map(|sealed| sealed.ended_at.to_string()),
         "merkle_root": sealed.map(|sealed| sealed.root.to_string()),
         "chunk_count": session.chunk_count(),

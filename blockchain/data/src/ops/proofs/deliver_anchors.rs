@@ -9,7 +9,7 @@ use lucid_core::record::BlockEntry;
 use lucid_core::session::SessionId;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
-use lucid_core::transaction::Transaction;
+use lucid_core::transaction::{SESSION_ANCHOR, Transaction};
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
@@ -27,6 +27,10 @@ use crate::row::{self, SessionName};
 pub struct Delivered {
     /// Sessions whose proof is stored now.
     pub anchored: Vec<SessionId>,
+    /// Sessions of which an engine that keeps no chain of ours says now that it has them.
+    pub elsewhere: Vec<SessionId>,
+    /// When those of them were sealed that are not removed, as their anchors say.
+    pub sealed_at: Vec<Timestamp>,
     /// Sessions whose transaction was handed over and is not committed yet.
     pub waiting: Vec<SessionId>,
     /// Sessions whose transaction could not be handed over, and why.
@@ -36,7 +40,8 @@ pub struct Delivered {
 impl Delivered {
     /// Whether nothing was brought anywhere.
     pub fn is_empty(&self) -> bool {
-        self.anchored.is_empty() && self.waiting.is_empty() && self.failed.is_empty()
+        let Self { anchored, elsewhere, waiting, failed, .. } = self;
+        anchored.is_empty() && elsewhere.is_empty() && waiting.is_empty() && failed.is_empty()
     }
 }
 
@@ -55,9 +60,12 @@ pub fn deliver_anchors(
     let mut round = Round { vault, own, engine, chain: None };
     for (range, find) in [
         (row::unanchored_range(), waiting_anchor as Find),
+        // Another engine's word is no block.
+        (row::waiting_elsewhere_range(), waiting_anchor as Find),
         (row::unchained_range(), waiting_tombstone as Find),
     ] {
-        if !deliver_range(&mut round, range, find, &mut delivered)? {
+        let mut deliver = |id: &SessionId, text: &str| round.deliver(id, text);
+        if !deliver_range((vault, own), range, find, &mut deliver, &mut delivered)? {
             break;
         }
     }
@@ -65,9 +73,10 @@ pub fn deliver_anchors(
 }
 
 /// Whose transaction waits under a name, and its text; nothing, if it does not wait any more.
-type Find = fn(&Vault, &PublicKey, &SessionName) -> Result<Option<(SessionId, String)>, OpError>;
+pub(super) type Find =
+    fn(&Vault, &PublicKey, &SessionName) -> Result<Option<(SessionId, String)>, OpError>;
 
-fn waiting_anchor(
+pub(super) fn waiting_anchor(
     vault: &Vault,
     own: &PublicKey,
     name: &SessionName,
@@ -91,14 +100,17 @@ fn waiting_tombstone(
     Ok(tombstone.map(|tombstone| (tombstone.id, tombstone.text)))
 }
 
+/// Brings one session's transaction away: `true` once what came of it is stored.
+pub(super) type Deliver<'a> = dyn FnMut(&SessionId, &str) -> Result<bool, Undelivered> + 'a;
+
 /// Delivers one queue; `false` once the engine cannot be reached.
-fn deliver_range(
-    round: &mut Round<'_>,
+pub(super) fn deliver_range(
+    (vault, own): (&Vault, &PublicKey),
     (mut from, to): (Vec<u8>, Vec<u8>),
     find: Find,
+    deliver: &mut Deliver<'_>,
     delivered: &mut Delivered,
 ) -> Result<bool, OpError> {
-    let vault = round.vault;
     loop {
         let rows = vault.index().scan(&from, &to, BATCH, false)?;
         let is_last = rows.len() < BATCH;
@@ -106,7 +118,7 @@ fn deliver_range(
             from.clone_from(&key);
             from.push(0);
             let Some(name) = row::name_in(&key) else { continue };
-            let (session, text) = match find(vault, round.own, &name) {
+            let (session, text) = match find(vault, own, &name) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 // The others are none the worse for it. Whose it is may not be known, either.
@@ -116,8 +128,11 @@ fn deliver_range(
                 }
                 Err(error) => return Err(error),
             };
-            match round.deliver(&session, &text) {
-                Ok(true) => delivered.anchored.push(session),
+            match deliver(&session, &text) {
+                Ok(true) => {
+                    delivered.anchored.push(session);
+                    delivered.sealed_at.extend(sealed_at(&text));
+                }
                 Ok(false) => delivered.waiting.push(session),
                 Err(Undelivered::Engine(error)) => {
                     let is_of_one = error.is_of_one();
@@ -136,20 +151,25 @@ fn deliver_range(
     }
 }
 
-/// Since when the oldest anchor or tombstone waits: when the session was sealed, or removed.
+/// Since when the oldest anchor or tombstone waits: when the session was sealed, or removed. Sessions that are anchored
+/// elsewhere do not count.
 pub fn waiting_since(vault: &Vault, own: &PublicKey) -> Result<Option<Timestamp>, OpError> {
-    let (index, cipher) = (vault.index(), vault.cipher());
-    let sealed = match oldest(vault, own, row::unanchored_range(), waiting_anchor)? {
-        Some(name) => row::session(index, cipher, &name)?
-            .and_then(|session| session.sealed)
-            .map(|sealed| sealed.ended_at),
-        None => None,
-    };
     let removed = match oldest(vault, own, row::unchained_range(), waiting_tombstone)? {
-        Some(name) => row::tombstone(index, cipher, &name)?.map(|tombstone| tombstone.removed_at),
+        Some(name) => row::tombstone(vault.index(), vault.cipher(), &name)?,
         None => None,
     };
-    Ok(sealed.into_iter().chain(removed).min())
+    let removed = removed.map(|tombstone| tombstone.removed_at);
+    Ok(sealed_waiting_since(vault, own)?.into_iter().chain(removed).min())
+}
+
+/// The same of anchors alone.
+pub fn sealed_waiting_since(vault: &Vault, own: &PublicKey) -> Result<Option<Timestamp>, OpError> {
+    let oldest = oldest(vault, own, row::unanchored_range(), waiting_anchor)?;
+    let session = match oldest {
+        Some(name) => row::session(vault.index(), vault.cipher(), &name)?,
+        None => None,
+    };
+    Ok(session.and_then(|session| session.sealed).map(|sealed| sealed.ended_at))
 }
 
 /// The first of a queue that does wait.
@@ -174,8 +194,18 @@ fn oldest(
     }
 }
 
-enum Undelivered {
+/// When the session of an anchor was sealed; nothing of a tombstone.
+fn sealed_at(text: &str) -> Option<Timestamp> {
+    let transaction = Transaction::parse(text.as_bytes()).ok()?;
+    let time = transaction.timestamp().filter(|_| transaction.kind() == Some(SESSION_ANCHOR))?;
+    Timestamp::parse(time).ok()
+}
+
+/// Why something was not brought away.
+pub(super) enum Undelivered {
+    /// Because of the engine.
     Engine(EngineError),
+    /// Because of this store.
     Op(OpError),
 }
 
@@ -236,7 +266,7 @@ impl Round<'_> {
             proof: confirmed.proof.encode(),
         });
         facts.push(vault.fact(&mut packer, fact.encode())?);
-        match vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() }) {
+        match vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::upkeep() }) {
             Ok(_) => Ok(true),
             // The session was removed, or another delivery brought its proof: the next round tells.
             Err(CommitError::Overtaken(_)) => {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lucid_core::bundle::{AnchorInclusion, BuildFault, Bundle, Subject, edges};
+use lucid_core::bundle::{AnchorInclusion, AnchoredElsewhere, BuildFault, Bundle, Subject, edges};
 use lucid_core::manifest::Manifest;
 use lucid_core::session::{LEAF_BYTES, Leaf, SessionId, salt, session_key};
 use lucid_core::timeline::Span;
@@ -11,11 +11,12 @@ use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
+use crate::ops::proofs::deliver_anchors::anchor_text;
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::read_session::{StoredSession, find_entry, reference_at};
 use crate::ops::sessions::read_timeline::find_span;
 use crate::ops::{Clash, OpError};
-use crate::row::{Reference, SessionName, SessionRow};
+use crate::row::{self, Reference, SessionName, SessionRow};
 use crate::source::SessionSource as _;
 
 /// What is to be proved.
@@ -98,6 +99,14 @@ pub fn prove_session(
         })?;
     let bundle = match anchored(vault, &name)? {
         Some(anchored) => bundle.anchored_in(anchored),
+        None => bundle,
+    };
+    let words = row::elsewhere(vault.index(), vault.cipher(), &name)?;
+    let bundle = match words {
+        Some(words) => {
+            let transaction = anchor_text(vault, &name)?;
+            bundle.anchored_elsewhere(AnchoredElsewhere { transaction, words })
+        }
         None => bundle,
     };
     Ok(bundle.encode())

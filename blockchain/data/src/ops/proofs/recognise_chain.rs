@@ -173,7 +173,7 @@ pub fn difference(known: &KnownChain, is: Option<BlockHash>) -> String {
 /// Notes that the chain which anchors are in is lost, so that they may go to another.
 pub fn accept_other_chain(vault: &Vault) -> Result<(), OpError> {
     let fact = vault.fact(&mut Packer::new(), Fact::Chain(OwnChain { known: None }).encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::upkeep() })?;
     Ok(())
 }
 

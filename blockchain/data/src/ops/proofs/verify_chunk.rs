@@ -55,7 +55,7 @@ pub fn remember(vault: &Vault, mut outcome: Verified) -> Verified {
 
 fn write(vault: &Vault, outcome: Verified) -> Result<(), OpError> {
     let fact = vault.fact(&mut Packer::new(), Fact::Verified(outcome).encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::upkeep() })?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lucid_core::anchor::Anchor;
 use lucid_core::claim::Signed;
 use lucid_core::digest::SessionRoot;
+use lucid_core::elsewhere::NOT_PROVED;
 use lucid_core::manifest::{self, Manifest};
 use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::transaction::Transaction;
@@ -20,7 +21,7 @@ use crate::ops::OpError;
 use crate::ops::proofs::deliver_anchors::anchor_text;
 use crate::ops::proofs::prove_session::{anchored, manifest_text, named};
 use crate::ops::sessions::read_session::StoredSession;
-use crate::row::{Reference, SessionName, SessionRow};
+use crate::row::{self, Reference, SessionName, SessionRow};
 use crate::source::SessionSource as _;
 
 /// What was verified, and what was found.
@@ -91,7 +92,7 @@ fn verify_open(
     if vault.index().get(&name.manifest_key())?.is_none() {
         return Ok(());
     }
-    let now = crate::row::session(vault.index(), vault.cipher(), name)?;
+    let now = row::session(vault.index(), vault.cipher(), name)?;
     if now.is_none_or(|session| session.sealed.is_some()) {
         return Ok(());
     }
@@ -305,9 +306,18 @@ fn verify_manifest(
             faults.push("the stored proof is for another anchor".into());
         }
         Ok(Some(_)) => {}
-        Ok(None) => verified.not_checked.push("the session is not anchored yet".into()),
+        Ok(None) => verified.not_checked.push(unanchored(vault, name)?),
         Err(error) if error.is_damage() => faults.push(error.to_string()),
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// What there is to say of a session that is in no block.
+fn unanchored(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
+    let words = row::elsewhere(vault.index(), vault.cipher(), name)?;
+    Ok(match words {
+        Some(words) => format!("{}; {NOT_PROVED}", words.said()),
+        None => "the session is not anchored yet".to_owned(),
+    })
 }

@@ -9,12 +9,13 @@ use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
 pub use lucid_store::clock::Moment;
 use lucid_store::codec::Packer;
-use lucid_store::vault::committer::Submission;
+use lucid_store::vault::committer::{Purpose, Submission};
 use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{Fact, Marked, Referenced, Tail};
+use crate::figures::STAGES;
 use crate::opened::SessionLocks;
-use crate::ops::audit::refuse_reserved;
+use crate::ops::audit::{purpose_of, refuse_reserved};
 use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::{open_for_writing, refuse_waiting};
@@ -69,7 +70,7 @@ pub(in crate::ops) fn append_own(
     piece: StreamPiece<'_>,
 ) -> Result<StreamPosition, OpError> {
     let _held = locks.hold(id);
-    look_again(|| append(vault, locks, storage, now, id, piece))
+    STAGES.run("append", || look_again(|| append(vault, locks, storage, now, id, piece)))
 }
 
 fn append(
@@ -110,6 +111,7 @@ fn append(
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
     }
     submission.rests_on = look.seen();
+    submission.purpose = purpose_of(id);
     vault.commit(submission).map_err(at_hand)?;
     if let Some(told) = by_own.filter(|_| recorded.is_none()) {
         locks.note_back(id, told.back);
@@ -139,7 +141,9 @@ pub fn cut_tail(vault: &Vault, storage: StorageOptions, id: &SessionId) -> Resul
     let name = SessionName::of(vault.cipher(), id);
     let window = row::tail(vault.index(), vault.cipher(), &name)?;
     let submission = cut(vault, storage, &mut session, &window, None)?;
-    vault.commit(Submission { rests_on: look.seen(), ..submission }).map_err(at_hand)?;
+    // The bytes are there already: a stream can end on a full disk.
+    let submission = Submission { rests_on: look.seen(), purpose: Purpose::Upkeep, ..submission };
+    vault.commit(submission).map_err(at_hand)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What is taken out of an archived folder: some paths, and everything below them.
+//! What is taken out of an archived folder: some paths, and everything below them, as patterns narrow that.
 //!
 //! Both ways out ask it what an entry becomes: restoring into a folder, and [`crate::ops::sessions::write_tar`].
 //! Invariant: a further name of a file is never left without the file. If the first name stays behind,
@@ -10,12 +10,34 @@ use std::collections::{HashMap, HashSet};
 use lucid_core::catalogue::{Entry, EntryKind};
 
 use crate::ops::OpError;
+use crate::ops::sessions::find_files::PathPattern;
 use crate::ops::sessions::read_session::find_entry;
 use crate::source::SessionSource;
+
+/// Patterns that choose, besides paths that are named. A pattern holds what it matches and everything below that.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns {
+    /// What is wanted as if it was named.
+    pub named: Vec<PathPattern>,
+    /// Of that, nothing else, if there is any.
+    pub included: Vec<PathPattern>,
+    /// And nothing of this.
+    pub excluded: Vec<PathPattern>,
+}
+
+impl Patterns {
+    /// Whether there are none, so that nothing is narrowed.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.included.is_empty() && self.excluded.is_empty()
+    }
+}
 
 /// Some paths of a session, or all of it.
 pub struct Chosen {
     paths: Vec<Vec<u8>>,
+    /// What is gone through for them: everything, where a pattern names what is wanted.
+    visited: Vec<Vec<u8>>,
+    patterns: Patterns,
     /// What was named and comes along with another.
     covered: Vec<Vec<u8>>,
     /// Names that stand in, by the first name.
@@ -37,13 +59,32 @@ impl Chosen {
         };
         let mut told = HashSet::new();
         let once = paths.iter().filter(|path| told.insert(path.as_slice())).cloned();
-        let (covered, paths) = once.partition(|path| comes_along(path));
-        Self { paths, covered, stand_ins: HashMap::new() }
+        let (covered, paths): (_, Vec<Vec<u8>>) = once.partition(|path| comes_along(path));
+        let (visited, patterns) = (paths.clone(), Patterns::default());
+        Self { paths, visited, patterns, covered, stand_ins: HashMap::new() }
     }
 
-    /// What is visited, one after the other; the empty path is everything.
-    pub fn paths(&self) -> &[Vec<u8>] {
-        &self.paths
+    /// The same, as patterns narrow it, or with what they name besides.
+    pub fn narrowed(paths: &[Vec<u8>], patterns: Patterns) -> Self {
+        let chosen = Self::new(paths);
+        if patterns.named.is_empty() {
+            return Self { patterns, ..chosen };
+        }
+        // What is named is not gone to by itself, so whether it is there is asked for.
+        let covered = paths.to_vec();
+        let paths = if paths.is_empty() { Vec::new() } else { chosen.paths };
+        Self { paths, visited: vec![Vec::new()], patterns, covered, ..Self::new(&[]) }
+    }
+
+    /// What is visited, one after the other; the empty path is everything. Of what is met there,
+    /// [`leaves_out`](Self::leaves_out) says what stays behind.
+    pub fn visits(&self) -> &[Vec<u8>] {
+        &self.visited
+    }
+
+    /// Whether a path that is met on a visit stays behind.
+    pub fn leaves_out(&self, path: &[u8]) -> bool {
+        !self.patterns.is_empty() && !self.holds(path)
     }
 
     /// Of what was named and comes along with another, that which is not there.
@@ -62,14 +103,20 @@ impl Chosen {
     }
 
     fn holds(&self, path: &[u8]) -> bool {
-        self.paths.iter().any(|below| {
+        let is_below = |below: &Vec<u8>| {
             below.is_empty()
                 || path == below.as_slice()
                 || path.strip_prefix(below.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
-        })
+        };
+        let any = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.holds(path));
+        let Patterns { named, included, excluded } = &self.patterns;
+        (self.paths.iter().any(is_below) || any(named))
+            && (included.is_empty() || any(included))
+            && !any(excluded)
     }
 
-    /// An entry below the paths, as it comes out, with ACLs as version 2 has them. Give them in the order in which they come out.
+    /// An entry below the paths, as it comes out, with ACLs as version 2 has them. Give them in the order in which they
+    /// come out.
     pub fn settle(&mut self, source: &dyn SessionSource, entry: Entry) -> Result<Entry, OpError> {
         let entry = entry.with_acls();
         if entry.kind != EntryKind::HardLink || self.holds(&entry.target) {

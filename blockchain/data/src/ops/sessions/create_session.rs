@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::limits::{METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, USER_ID_BYTES_MAX};
+use lucid_core::manifest::{Source, Terminal};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_store::Damage;
@@ -14,8 +15,9 @@ use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Retained, Started};
 use crate::opened::SessionLocks;
-use crate::ops::audit::refuse_reserved;
+use crate::ops::audit::{purpose_of, refuse_reserved};
 use crate::ops::look_again::look_again;
+use crate::ops::sessions::fresh_id::unused_id;
 use crate::ops::sessions::get_session::{find_session, get_session};
 use crate::ops::sessions::hold_session::retain_at_least;
 use crate::ops::sessions::remove_session::refuse_held;
@@ -48,6 +50,10 @@ pub struct NewSession {
     pub sight: Sight,
     /// Until when it is kept, from its beginning on.
     pub retain_until: Option<Timestamp>,
+    /// Where it comes from: its host, paths and tags, if its recorder says.
+    pub source: Option<Source>,
+    /// How large the recorded terminal is, if there is one.
+    pub terminal: Option<Terminal>,
 }
 
 /// What came of it.
@@ -79,6 +85,7 @@ pub(in crate::ops) fn create_own(
     request: NewSession,
 ) -> Result<Created, OpError> {
     check_described(&request.user, &request.metadata)?;
+    check_origin(request.source.as_ref(), request.terminal)?;
     if let Some(id) = request.id.as_ref().filter(|id| [".", ".."].contains(&id.as_str())) {
         return Err(OpError::Invalid(format!(
             "{id:?} is no id of a session: clients take it out of an address before they send it"
@@ -86,7 +93,7 @@ pub(in crate::ops) fn create_own(
     }
     let id = match request.id.clone() {
         Some(id) => id,
-        None => fresh_id(request.started_at)?,
+        None => unused_id(vault, request.started_at)?,
     };
     let held = locks.hold(&id);
     let created = look_again(|| begin(vault, &id, &request))?;
@@ -156,6 +163,8 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
             false => Owner::SHARED,
         },
         begun_by: request.sight.caller().map(str::to_owned),
+        source: request.source.clone(),
+        terminal: request.terminal,
     });
     let retained = request.retain_until.map(|until| {
         let session = id.clone();
@@ -163,7 +172,8 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
     });
     let facts = fact_records(vault, [fact].into_iter().chain(retained))?;
     let rests_on = look.seen();
-    vault.commit(Submission { facts, rests_on, ..Submission::default() })?;
+    let purpose = purpose_of(id);
+    vault.commit(Submission { facts, rests_on, purpose, ..Submission::default() })?;
     get_session(vault, id).map(Created::Began)
 }
 
@@ -206,6 +216,19 @@ pub fn check_described(user: &str, metadata: &BTreeMap<String, String>) -> Resul
     check_metadata(metadata)
 }
 
+/// What a manifest can say of where a session comes from.
+pub fn check_origin(source: Option<&Source>, terminal: Option<Terminal>) -> Result<(), OpError> {
+    let of = |what: &str, (member, rule): (&str, &str)| {
+        OpError::Invalid(format!("{what}.{member} of the session cannot be kept: {rule}"))
+    };
+    if let Some(fault) = source.and_then(Source::fault) {
+        return Err(of("source", fault));
+    }
+    terminal
+        .and_then(|terminal| terminal.fault())
+        .map_or(Ok(()), |fault| Err(of("terminal", fault)))
+}
+
 /// What a manifest can hold.
 pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), OpError> {
     if metadata.len() > METADATA_ENTRIES_MAX {
@@ -228,6 +251,7 @@ fn same(existing: &SessionRow, request: &NewSession) -> bool {
         && existing.secret.is_none() == request.public
         && existing.profile == request.profile
         && same_metadata(existing, &request.metadata)
+        && same_tags(existing, request)
 }
 
 /// What of a session is not as it is asked for, each in a few words; what [`same`] compares.
@@ -265,7 +289,21 @@ fn differences(existing: &SessionRow, request: &NewSession) -> Vec<String> {
             hold(is_same, sentence);
         }
     }
+    if !same_tags(existing, request) {
+        let (has, wanted) = (tags(existing.source.as_ref()), tags(request.source.as_ref()));
+        hold(false, format!("its tags are {has:?}, not {wanted:?}"));
+    }
     differ
+}
+
+fn tags(source: Option<&Source>) -> &[String] {
+    source.map_or(&[], |source| source.tags.as_slice())
+}
+
+/// Tags are what its recorder sorts a session by, so others make it another one. Its host and its paths do not: a
+/// recording goes on as the same one where its machine is called otherwise since, or works in another folder.
+fn same_tags(existing: &SessionRow, request: &NewSession) -> bool {
+    tags(existing.source.as_ref()) == tags(request.source.as_ref())
 }
 
 /// Sealing may have added to what a session began with.
@@ -273,14 +311,4 @@ fn same_metadata(existing: &SessionRow, wanted: &BTreeMap<String, String>) -> bo
     let kept = |(key, value): (&String, &String)| existing.metadata.get(key) == Some(value);
     wanted.iter().all(kept)
         && (existing.sealed.is_some() || existing.metadata.len() == wanted.len())
-}
-
-/// A session id that sorts by time: `s-20261121T081500-0123456789ab`.
-pub fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
-    let digits: String =
-        now.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
-    let tail = hex::encode(random::<6>()?);
-    format!("s-{digits}-{tail}")
-        .parse()
-        .map_err(|fault| OpError::Invalid(format!("the session id that was made: {fault}")))
 }

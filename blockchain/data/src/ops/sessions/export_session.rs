@@ -51,6 +51,8 @@ pub fn export_session(vault: &Vault, id: &SessionId) -> Result<Exported, OpError
         one_shot: false,
         owner: row.owner,
         begun_by: row.begun_by,
+        source: row.source,
+        terminal: row.terminal,
     };
     Ok(Exported {
         started: Fact::Started(started).encode(),

@@ -3,7 +3,6 @@
 //! Catalogues are read page by page, so memory does not depend on how many paths there are, and what is found is
 //! told at once.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -75,6 +74,14 @@ impl PathPattern {
         self.ignores_case
     }
 
+    /// Whether a path matches, or is below one that does.
+    pub fn holds(&self, path: &[u8]) -> bool {
+        let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        !path.is_empty()
+            && (self.takes(path)
+                || slashes.any(|(at, _)| path.get(..at).is_some_and(|above| self.takes(above))))
+    }
+
     /// Whether a path matches.
     pub fn takes(&self, path: &[u8]) -> bool {
         let name = match path.iter().rposition(|byte| *byte == b'/') {
@@ -92,8 +99,6 @@ pub struct FindFiles {
     pub pattern: PathPattern,
     /// In which sessions.
     pub sessions: SessionFilter,
-    /// What else has to be said of them.
-    pub metadata: BTreeMap<String, String>,
 }
 
 /// What becomes known on the way.
@@ -117,9 +122,7 @@ pub fn find_files(
     loop {
         let page = list_sessions(vault, &wanted.sessions, SESSIONS, cursor.as_deref())?;
         for session in &page.sessions {
-            let said = |(key, value): (&String, &String)| session.metadata.get(key) == Some(value);
-            let has_catalogue = session.layout == Layout::Tree && session.sealed.is_some();
-            if has_catalogue && wanted.metadata.iter().all(said) {
+            if session.layout == Layout::Tree && session.sealed.is_some() {
                 look_through(vault, &wanted.pattern, session, hear)?;
             }
             hear(Step::Looking)?;
@@ -192,6 +195,9 @@ mod tests {
                 assert!(!pattern.takes(path.as_bytes()), "{pattern:?} and {path}");
             }
         }
+        let folders = PathPattern::new("d?", false).unwrap();
+        assert!(folders.holds(b"d1") && folders.holds(b"a/d1/b/c") && !folders.holds(b"d/1/dd1"));
+        assert!(!PathPattern::new("*", false).unwrap().holds(b""), "the folder itself has no name");
         assert!(PathPattern::new("*.conf", true).unwrap().takes(b"etc/A.CONF"));
         assert!(PathPattern::new("a*", false).unwrap().takes(b"d/a\xff\xfe"));
     }

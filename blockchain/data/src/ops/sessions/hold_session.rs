@@ -108,6 +108,6 @@ fn extend(
 
 fn commit(vault: &Vault, look: Look<'_>, fact: &Fact) -> Result<(), OpError> {
     let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
-    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::upkeep() })?;
     Ok(())
 }

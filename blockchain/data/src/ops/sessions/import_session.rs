@@ -22,7 +22,7 @@ use crate::fact::{Anchored, Fact, Sealed, Started};
 use crate::opened::SessionLocks;
 use crate::ops::look_again::look_again;
 use crate::ops::proofs::deliver_anchors::anchor_text;
-use crate::ops::sessions::create_session::check_described;
+use crate::ops::sessions::create_session::{check_described, check_origin};
 use crate::ops::sessions::export_session::Exported;
 use crate::ops::sessions::get_session::{find_session, get_session};
 use crate::ops::{Clash, OpError};
@@ -102,6 +102,7 @@ fn begin(
     started: &Started,
 ) -> Result<SessionRow, OpError> {
     check_described(&started.user, &started.metadata)?;
+    check_origin(started.source.as_ref(), started.terminal)?;
     // An owner is what this store knows the session by, which no other store can tell.
     let owner = match started.owner.is_shared() {
         true => Owner::SHARED,
@@ -164,7 +165,8 @@ fn check_sealed(row: &SessionRow, sealed: &Sealed) -> Result<(), OpError> {
         && (row.tail_bytes, row.pending) == (0, 0)
         && (manifest.layout, manifest.chunk_profile) == (row.layout, row.profile)
         && manifest.public == row.secret.is_none()
-        && (&manifest.user_id, manifest.started_at) == (&row.user, row.started_at);
+        && (&manifest.user_id, manifest.started_at) == (&row.user, row.started_at)
+        && (&manifest.source, manifest.terminal) == (&row.source, row.terminal);
     if !is_ours {
         return Err(invalid("sealed", "the manifest is not that of the session that is here"));
     }

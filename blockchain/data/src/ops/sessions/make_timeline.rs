@@ -109,7 +109,7 @@ fn store(
 ) -> Result<(), OpError> {
     let mut packer = Packer::new();
     for some in pages.chunks(PAGES) {
-        let mut submission = Submission::default();
+        let mut submission = Submission::upkeep();
         for page in some {
             let id = ChunkId::from(blake3::hash(page));
             let key = session.key_of(&id);

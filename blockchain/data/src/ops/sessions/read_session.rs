@@ -18,7 +18,7 @@ use crate::opened::SessionLocks;
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::{Clash, OpError};
 use crate::row::{self, Reference, SessionName};
-use crate::source::{SessionSource, Shape};
+use crate::source::{ChunkRun, SessionSource, Shape};
 
 /// A session in a data folder.
 pub struct StoredSession<'a> {
@@ -95,6 +95,8 @@ impl SessionSource for StoredSession<'_> {
 const TAIL_PART_BYTES: u64 = 4 << 20;
 /// References fetched in one go.
 const REFERENCES_BATCH: usize = 256;
+/// Chunks asked for in one go, at most.
+const RUN_CHUNKS: usize = 64;
 
 /// The reference whose chunk holds the byte at `offset`: a binary search over the session's chunks.
 pub fn reference_at(source: &dyn SessionSource, offset: u64) -> Result<Reference, OpError> {
@@ -130,19 +132,31 @@ pub fn read_range(
     Cursor::new(source).read(range, take)
 }
 
-/// Reads ranges one after the other; those that lie in one chunk read it once.
+/// Chunks that were asked for in one go and have not all come.
+struct Run<'a> {
+    next: u64,
+    end: u64,
+    chunks: ChunkRun<'a>,
+}
+
+/// Reads ranges one after the other; those that lie in one chunk read it once. As long as a reader goes on where it
+/// was, more and more chunks are asked for in one go, but none behind the range that it reads.
 pub struct Cursor<'a> {
     source: &'a dyn SessionSource,
     packer: Packer,
     chunk: Option<(Reference, Vec<u8>)>,
     /// References behind the chunk, fetched in advance.
     coming: VecDeque<Reference>,
+    run: Option<Run<'a>>,
+    /// How many chunks were asked for last.
+    asked: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// Nothing is read yet.
     pub fn new(source: &'a dyn SessionSource) -> Self {
-        Self { source, packer: Packer::new(), chunk: None, coming: VecDeque::new() }
+        let (packer, coming) = (Packer::new(), VecDeque::new());
+        Self { source, packer, chunk: None, coming, run: None, asked: 1 }
     }
 
     /// Hands the bytes of a range to `take`, piece by piece, in order.
@@ -157,7 +171,7 @@ impl<'a> Cursor<'a> {
         }
         let mut at = range.start;
         while at < range.end.min(cut_bytes) {
-            let (reference, bytes) = self.load(at)?;
+            let (reference, bytes) = self.load(at, range.end)?;
             let from = (at - reference.offset) as usize;
             let to = (range.end.min(reference.end()) - reference.offset) as usize;
             at = reference.end();
@@ -172,13 +186,44 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn load(&mut self, at: u64) -> Result<&(Reference, Vec<u8>), OpError> {
+    fn load(&mut self, at: u64, end: u64) -> Result<&(Reference, Vec<u8>), OpError> {
         if !self.chunk.as_ref().is_some_and(|(reference, _)| reference.holds(at)) {
+            let next = self.chunk.as_ref().map(|(reference, _)| reference.index + 1);
             let reference = self.find(at)?;
-            let bytes = self.source.chunk(&mut self.packer, &reference)?;
+            let bytes = self.fetch(&reference, next == Some(reference.index), end)?;
             self.chunk = Some((reference, bytes));
         }
         self.chunk.as_ref().ok_or_else(|| outside(self.source, at))
+    }
+
+    fn fetch(&mut self, wanted: &Reference, goes_on: bool, end: u64) -> Result<Vec<u8>, OpError> {
+        let is_next = |run: &Run<'_>| run.next == wanted.index && run.next < run.end;
+        let run = self.run.take().filter(is_next);
+        if let Some(mut run) = run.or_else(|| self.begin_run(wanted, goes_on, end)) {
+            if let Some(Ok(bytes)) = run.chunks.next() {
+                run.next += 1;
+                self.run = Some(run);
+                return Ok(bytes);
+            }
+            self.asked = 1;
+        }
+        // Alone it is given, or what is wrong with it is said.
+        self.source.chunk(&mut self.packer, wanted)
+    }
+
+    /// Asks for a chunk together with those behind it that will be wanted.
+    fn begin_run(&mut self, wanted: &Reference, goes_on: bool, end: u64) -> Option<Run<'a>> {
+        self.asked = if goes_on { (self.asked * 2).min(RUN_CHUNKS) } else { 1 };
+        let behind = self.coming.iter().take(self.asked - 1).take_while(|next| next.offset < end);
+        let all: Vec<Reference> = std::iter::once(wanted).chain(behind).copied().collect();
+        if all.len() < 2 {
+            return None;
+        }
+        let chunks = self.source.chunks(&all);
+        if chunks.is_none() {
+            self.asked = 1;
+        }
+        Some(Run { next: wanted.index, end: wanted.index + all.len() as u64, chunks: chunks? })
     }
 
     fn find(&mut self, at: u64) -> Result<Reference, OpError> {
@@ -221,7 +266,8 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    fn open(source: &'a dyn SessionSource) -> Result<Self, OpError> {
+    /// Finds the catalogue of an archived folder.
+    pub(super) fn open(source: &'a dyn SessionSource) -> Result<Self, OpError> {
         let shape = source.shape();
         if shape.layout != Layout::Tree || shape.total_bytes == shape.content_bytes {
             let clash = match shape.layout {
@@ -315,7 +361,8 @@ fn salvage(
     Ok(())
 }
 
-fn decode_entry(key: &[u8], value: &[u8]) -> Result<Entry, OpError> {
+/// Reads an entry as a page has it.
+pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Result<Entry, OpError> {
     Entry::decode(key, value).map_err(|fault| OpError::Unsound(format!("the catalogue: {fault}")))
 }
 
@@ -401,3 +448,6 @@ fn scan(source: &dyn SessionSource, from: &[u8], take: &mut Take<'_>) -> Result<
     page::scan(root, from, |ordinal| pages.load(ordinal), |_, key, value| take(key, value))
         .map_err(flatten)
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ fn remove(
         tombstone: Some(transaction.text().to_owned()),
     });
     let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
-    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::upkeep() })?;
     row::tombstone(vault.index(), vault.cipher(), &name)?
         .ok_or_else(|| OpError::Unsound(format!("session {id} was removed and has no tombstone")))
 }

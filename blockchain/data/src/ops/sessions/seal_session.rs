@@ -18,6 +18,7 @@ use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Referenced, Sealed};
+use crate::figures::STAGES;
 use crate::opened::SessionLocks;
 use crate::ops::audit::refuse_reserved;
 use crate::ops::chunks::put_chunk::gaps;
@@ -91,7 +92,7 @@ pub(in crate::ops) fn seal_own(
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let _held = locks.hold(id);
-    look_again(|| seal(vault, locks, key, storage, now, id, request))
+    STAGES.run("seal", || look_again(|| seal(vault, locks, key, storage, now, id, request)))
 }
 
 fn seal(
@@ -146,7 +147,8 @@ fn seal(
             make_timeline(vault, storage, (now, back), &name, &session)?
         }
     };
-    let mut submission = Submission::default();
+    // What is kept already can end, and be proved, on a disk that takes in nothing more.
+    let mut submission = Submission::upkeep();
     let content_bytes = request.appendix.map_or(session.cut_bytes, |appendix| appendix.offset);
     let mut appendix = request.appendix;
     if !timeline.is_empty() {
@@ -181,8 +183,8 @@ fn seal(
         end: request.end,
         metadata,
         previous_manifest: last_manifest(&look, vault.cipher())?,
-        source: None,
-        terminal: None,
+        source: session.source.clone(),
+        terminal: session.terminal,
         retain_until: row::retention(&look, vault.cipher(), &name)?,
     };
     let invalid = |fault: &dyn std::fmt::Display| OpError::Invalid(fault.to_string());
@@ -213,7 +215,7 @@ fn refer_to(
     let requires =
         pages.iter().map(|(chunk, _)| vault.cipher().chunk_name(session.key_of(chunk))).collect();
     let facts = fact_records(vault, Referenced::at_end(session, pages))?;
-    Ok(Submission { facts, requires, ..Submission::default() })
+    Ok(Submission { facts, requires, ..Submission::upkeep() })
 }
 
 /// A caller that seals again counts chunks as before, so without the timeline that sealing added.

@@ -48,11 +48,11 @@ fn bytes_of(entry: &Entry) -> std::ops::Range<u64> {
 /// What was left out: the path, and why.
 pub type LeftOut = Vec<(Vec<u8>, OpError)>;
 
-/// Writes paths and everything below them; no paths means everything. Where there is nothing to write, the
-/// first reason is the error. An error of `out` ends the writing: the reader of the stream is gone.
+/// Writes what is chosen. Where there is nothing to write, the first reason is the error. An error of `out` ends the
+/// writing: the reader of the stream is gone.
 pub fn write_tar<W: Write>(
     source: &dyn SessionSource,
-    paths: &[Vec<u8>],
+    mut chosen: Chosen,
     unreadable: Unreadable,
     out: W,
 ) -> Result<(W, LeftOut), OpError> {
@@ -64,16 +64,19 @@ pub fn write_tar<W: Write>(
         gone: HashSet::new(),
         is_empty: true,
     };
-    let (mut chosen, mut left_out) = (Chosen::new(paths), LeftOut::new());
+    let mut left_out = LeftOut::new();
     let no_file = |path: Vec<u8>| {
         let name = String::from_utf8_lossy(&path).into_owned();
         (path, OpError::NoFile { session: source.shape().id.clone(), path: name })
     };
     left_out.extend(chosen.absent(source)?.into_iter().map(no_file));
-    for below in chosen.paths().to_vec() {
+    for below in chosen.visits().to_vec() {
         let (mut found, mut ended) = (false, Ok(()));
         let visited = visit_entries(source, &below, None, |entry| {
             found = true;
+            if chosen.leaves_out(&entry.path) {
+                return ControlFlow::Continue(());
+            }
             let path = entry.path.clone();
             let settled = chosen.settle(source, entry).map_err(Unwritten::of_entry);
             let error = match settled.and_then(|entry| packing.add(&mut tarball, &entry)) {

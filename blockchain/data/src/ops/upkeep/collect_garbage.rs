@@ -15,9 +15,10 @@ use lucid_store::vault::scrub::Standing;
 use crate::anchoring::AnchorEngine;
 use crate::opened::SessionLocks;
 use crate::ops::sessions::count_sessions::count_sessions;
-use crate::ops::upkeep::count_age::{ask_the_chain, is_step, refuse_step};
+use crate::ops::upkeep::begin_retention::begin_retention;
+use crate::ops::upkeep::count_age::is_step;
 use crate::ops::upkeep::expire_sessions::{
-    Expired, Interrupted, Over, check_days, expire_sessions, last_anchored, last_begun,
+    Expired, Interrupted, Over, check_days, expire_sessions, last_begun,
 };
 use crate::ops::upkeep::expire_uploads::{expire_uploads, last_upload};
 use crate::ops::upkeep::live_chunks::live_chunks;
@@ -122,26 +123,18 @@ pub fn collect_garbage(
     } else {
         let mut would = expire_sessions(vault, locks, key, &over, true)?;
         if would.retention > 0 {
-            let engine = engine.ok_or_else(no_engine)?;
-            let anchored = last_anchored(vault, now)?;
-            if !confirm {
-                refuse_step(anchored, now)?;
-            }
             let least = if keep_days > 0 { keep_days } else { keep_log_days };
             let run = RetentionRun { keep_days: least, timestamp: now };
             let goes_on = &mut || watch(GarbageStage::Finding, 0, 0);
-            let Some(chain) = ask_the_chain(vault, key, engine, run, goes_on)? else {
+            let Some(chain) = begin_retention(vault, key, engine, run, confirm, goes_on)? else {
                 return Ok(Garbage { collected: stopped, ..garbage });
             };
-            if !confirm {
-                refuse_step(anchored, chain)?;
-            }
-            over.anchored_before = Over::days(chain, keep_days);
-            over.log_anchored_before = Over::days(chain, keep_log_days);
-            // That such a clock is right can be confirmed for ages, and for no time until which a session is kept.
-            let is_near = |anchored: &Timestamp| !is_step(*anchored, chain);
-            over.chain =
-                anchored.filter(is_near).map_or(Timestamp::from_micros(i64::MIN), |_| chain);
+            over.anchored_before = Over::days(chain.now, keep_days);
+            over.log_anchored_before = Over::days(chain.now, keep_log_days);
+            over.chain = match chain.ends_retention {
+                true => chain.now,
+                false => Timestamp::from_micros(i64::MIN),
+            };
             would = expire_sessions(vault, locks, key, &over, true)?;
         }
         // Removing a session cannot be undone, so what it would come to is asked first.
@@ -191,15 +184,6 @@ pub fn collect_garbage(
             })?;
     }
     Ok(garbage)
-}
-
-fn no_engine() -> OpError {
-    OpError::Conflict(
-        Clash::Lost,
-        "sessions have the age that the chain gives them, and anchoring is disabled: set BLOCK_MANAGER_URL, \
-         or keep them for ever with keep_days 0"
-            .into(),
-    )
 }
 
 /// Files that hold damage which a scrub found and a sound copy elsewhere made up for.

@@ -234,7 +234,7 @@ fn forget(
         }
         let fact = Fact::Removed(Removed { session: id.clone(), tombstone: None });
         let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
-        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::upkeep() })?;
         Ok(true)
     })
 }

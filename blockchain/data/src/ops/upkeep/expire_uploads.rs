@@ -74,7 +74,7 @@ fn forget(vault: &Vault, mut over: Vec<(ChunkId, Vec<u8>, Vec<u8>)>) -> Result<u
         let fact = Fact::Forgotten(Forgotten { chunks });
         let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
         let rests_on = over.iter().map(|(_, key, row)| (key.clone(), Some(row.clone()))).collect();
-        match vault.commit(Submission { facts, rests_on, drops, ..Submission::default() }) {
+        match vault.commit(Submission { facts, rests_on, drops, ..Submission::upkeep() }) {
             Ok(_) => break,
             Err(CommitError::Overtaken(rows)) => over.retain(|(_, key, _)| !rows.contains(key)),
             Err(CommitError::InUse(wanted)) => {

@@ -69,7 +69,7 @@ pub fn scrub_stretch(
 /// Makes durable how far it has come and what was found.
 pub fn note_scrub(vault: &Vault, state: &Scrubbed) -> Result<(), OpError> {
     let fact = vault.fact(&mut Packer::new(), Fact::Scrubbed(state.clone()).encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::upkeep() })?;
     Ok(())
 }
 

@@ -41,6 +41,11 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
             session(&fact.session)?.is_some()
                 || tombstone.is_some_and(|row| chained.as_ref() == Some(&row.text))
         }
+        // Only the last words count.
+        Fact::Elsewhere(fact) => {
+            let name = name(&fact.session);
+            row::elsewhere(vault.index(), vault.cipher(), &name)?.as_ref() == Some(&fact.words)
+        }
         Fact::Held(fact) => {
             let hold = row::hold(vault.index(), vault.cipher(), &name(&fact.session))?;
             hold.is_some_and(|hold| (&hold.reason, hold.since) == (&fact.reason, fact.since))

@@ -20,6 +20,7 @@ use lucid_data_chain::ops::sessions::hold_session::{
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::remove_session::{remove_in_its_time, remove_session};
 use lucid_data_chain::ops::sight::Sight;
+use lucid_data_chain::ops::upkeep::begin_retention::{RetentionTime, begin_by_policy};
 use lucid_data_chain::ops::upkeep::collect_garbage::{
     Garbage, GarbageRequest, GarbageStage, collect_garbage,
 };
@@ -826,6 +827,32 @@ fn what_is_kept_until_a_time_is_removed_only_when_the_chain_says_that_it_has_com
     remove_at(&store, &chain, &id, (day(22), day(22))).unwrap();
     assert_eq!(left(&store), ["later"]);
     assert_sound(&store);
+}
+
+#[test]
+fn the_chain_is_asked_for_a_policy_and_a_clock_that_is_far_ahead_is_confirmed_for_ages_alone() {
+    let day = |day| NOW.plus_seconds(day * DAY);
+    let chain = Chain::at(1, NOW);
+    let store = anchored_on(&[0, 10], &chain);
+    let ask = |(clock, of_chain): (i64, i64), confirm| {
+        chain.set_clock(day(of_chain));
+        begin_by_policy(&store.vault, &store.key, Some(&chain), day(clock), confirm)
+    };
+    let height = chain.height();
+    let near = ask((12, 11), false).unwrap();
+    assert_eq!(near, RetentionTime { now: day(11), ends_retention: true });
+    assert_eq!(chain.height(), height + 1);
+    // The service's clock, for which no block is made; then the producer's.
+    for (clocks, blocks) in [((43, 12), 0), ((13, 43), 1)] {
+        let height = chain.height();
+        let refused = ask(clocks, false).unwrap_err();
+        assert!(matches!(refused, OpError::Conflict(Clash::Unclear, _)), "{refused}");
+        assert_eq!(chain.height(), height + blocks);
+    }
+    let far = ask((43, 44), true).unwrap();
+    assert_eq!(far, RetentionTime { now: day(44), ends_retention: false });
+    let none = begin_by_policy(&store.vault, &store.key, None, day(12), true).unwrap_err();
+    assert!(none.to_string().contains("set BLOCK_MANAGER_URL"), "{none}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::{Ending, MemoryLog};
 use lucid_store::memory::meddled::MeddledIndex;
+use lucid_store::registry::data_chain::fact::SCRUBBED;
 
 use super::store::{KEEPING, NOW, Store, moment, new_session};
 use crate::sample::{id, noise};
@@ -352,8 +353,8 @@ fn a_store_that_is_overtaken_before_each_of_its_commits_goes_on() {
     let twins = Twins::new();
     let cipher = Cipher::new(None);
     for number in 0..20_u8 {
-        // What it commits is a fact that nobody understands, and passes over.
-        let fact = cipher.fact_record(&mut Packer::new(), &[0xff, number]).unwrap();
+        // What it commits is a fact of a known kind that nobody understands, and passes over.
+        let fact = cipher.fact_record(&mut Packer::new(), &[SCRUBBED, number]).unwrap();
         twins.log.be_faster(vec![fact]);
         let before = twins.log.commits();
         let bytes = [number; 10];

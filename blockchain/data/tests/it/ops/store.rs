@@ -181,6 +181,8 @@ pub fn new_session(profile: ChunkProfile) -> NewSession {
     NewSession {
         sight: Sight::everything(),
         retain_until: None,
+        source: None,
+        terminal: None,
         id: None,
         user: "ann".into(),
         layout: Layout::Raw,

@@ -76,7 +76,9 @@ fn asking_for_an_anchor_seals_first_and_may_be_repeated() {
 fn an_engine_that_is_down_delays_anchoring_and_nothing_else() {
     let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
     engine.set_down(true);
-    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    let url = engine.url();
+    let settings = [("BLOCK_MANAGER_URL", url.as_str()), ("SERVICE_RETRY_DELAY_SECONDS", "0.05")];
+    let service = Service::start_with(folder.path(), &settings);
     service.begin("s");
     service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
     service.client.seal("s", &Default::default()).unwrap();
@@ -88,12 +90,33 @@ fn an_engine_that_is_down_delays_anchoring_and_nothing_else() {
     let state = service.client.anchor_state("s").unwrap();
     assert_eq!(state.status, AnchorStatus::Pending);
     assert!(state.reason.unwrap().contains("does not answer"));
-    service.stop();
-
+    let integration = || {
+        let status = service.get("/api/v1/status").text().unwrap();
+        let status: Value = serde_json::from_str(&status).unwrap();
+        status["integrations"]["block_manager"].clone()
+    };
+    // It is left alone after a while, and never for long.
+    let open = service.wait(|| Some(integration()).filter(|at| at["circuit"] == "open"));
+    assert_eq!(open["url"], url);
+    assert!(open["asked_again_in_seconds"].as_u64().is_some(), "{open}");
     // The queue is durable.
+    service.stop();
+    let service = Service::start_with(folder.path(), &settings);
+    service.begin("t");
+    service.client.seal("t", &Default::default()).unwrap();
+    let is_down = |anchoring: bool| {
+        let health: Value = serde_json::from_str(&service.get("/health").text().unwrap()).unwrap();
+        (health["anchoring"] == anchoring).then_some(())
+    };
+    service.wait(|| is_down(false));
+    // It comes back, and everything heals by itself.
     engine.set_down(false);
-    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
-    service.wait_anchored("s");
+    for session in ["s", "t"] {
+        service.wait_anchored(session);
+    }
+    service.wait(|| is_down(true));
+    let status = service.get("/api/v1/status").text().unwrap();
+    assert!(status.contains(r#""circuit":"closed""#), "{status}");
 }
 
 #[test]

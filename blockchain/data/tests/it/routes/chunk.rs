@@ -301,6 +301,15 @@ fn a_form_is_a_chunk_too() {
     let bytes = service.http.post(format!("{url}?index=2&chunk_id=raw"));
     let bytes = bytes.header("content-type", "application/octet-stream").body("raw bytes");
     assert_eq!(body(bytes.send().unwrap())["chunk_id"], "raw");
+    // Another session may call one so, too; then it has to be said which is meant.
+    service.begin("t");
+    let url = service.url("/api/v1/sessions/t/chunks?index=0&chunk_id=raw");
+    let bytes = service.http.post(url).header("content-type", "application/octet-stream");
+    assert_eq!(body(bytes.body("others").send().unwrap())["chunk_id"], "raw");
+    let (status, code, document) = problem(service.get("/api/v1/chunks/raw"));
+    assert_eq!((status, code.as_str()), (409, "unclear"), "{document}");
+    let meant = service.get("/api/v1/chunks/raw/raw?session_id=t");
+    assert_eq!(meant.text().unwrap(), "others");
 }
 
 #[test]

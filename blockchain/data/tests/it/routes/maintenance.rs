@@ -151,3 +151,14 @@ fn old_sessions_go_as_the_settings_or_the_caller_say() {
     let refused = service.post("/api/v1/maintenance/gc", json!({ "keep_days": 4_000_000_000_u32 }));
     assert_eq!(problem(refused).0, 422);
 }
+
+#[test]
+fn the_time_of_the_chain_is_not_told_where_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let path = "/api/v1/maintenance/retention";
+    let (status, code, why) = problem(service.post(path, json!({ "confirm": true })));
+    assert_eq!((status, code.as_str()), (409, "damaged"));
+    assert!(why["detail"].as_str().unwrap().contains("set BLOCK_MANAGER_URL"), "{why}");
+    assert_eq!(problem(service.post(path, json!({ "keep_days": 1 }))).0, 422);
+}

@@ -11,7 +11,7 @@ use super::storage::{block, transaction};
 use crate::service::{Service, problem};
 
 impl Service {
-    fn query(&self, kind: &str, wanted: Value) -> Value {
+    pub fn query(&self, kind: &str, wanted: Value) -> Value {
         let answer = self.post(&format!("/api/v1/query/{kind}"), wanted.clone());
         let status = answer.status();
         let text = answer.text().unwrap();

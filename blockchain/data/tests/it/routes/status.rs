@@ -16,6 +16,20 @@ fn an_empty_store_is_healthy_and_has_nothing() {
     assert_eq!(status.counts["unanchored_age_seconds"], 0);
     assert_eq!(status.counts["damage"], json!([]));
     assert_eq!(status.counts["encrypted"], true);
+    assert!(status.process.resident_bytes.unwrap() > 0, "{:?}", status.process);
+    let [disk] = &*status.process.disks else { panic!("{:?}", status.process) };
+    assert_eq!(disk.folder, "data");
+    assert!(disk.total_bytes >= disk.free_bytes && disk.total_bytes > 0);
+    let metrics = service.get("/metrics").text().unwrap();
+    for name in [
+        "process_resident_memory_bytes ",
+        "process_cpu_seconds_total ",
+        "process_open_fds ",
+        "lucid_disk_free_bytes{service=\"lucid-data-chain\",folder=\"data\"} ",
+        "lucid_host_load{minutes=\"15\"} ",
+    ] {
+        assert!(metrics.contains(&format!("\n{name}")), "{name}: {metrics}");
+    }
 }
 
 #[test]

@@ -173,8 +173,9 @@ fn what_is_no_document_is_refused_and_a_failing_store_is_not_absence() {
         assert_eq!((broken.0, broken.1.as_str()), (400, "malformed"), "{text}");
     }
     service.break_writing();
-    let (status, ..) = problem(service.post("/api/v1/storage/sessions", json!({ "id": "a" })));
-    assert_eq!(status, 503);
+    let (status, _, document) =
+        problem(service.post("/api/v1/storage/sessions", json!({ "id": "a" })));
+    assert_eq!((status, &document["error"]["code"]), (503, &"ST_002".into()), "{document}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use lucid_api::behalf::Behalf;
 use lucid_api::v1::sync::{BODY_BYTES_MAX, RUN_BYTES_MAX};
 use lucid_core::block::{Candidate, Parent};
 use lucid_core::digest::BlockHash;
@@ -137,8 +138,12 @@ pub(super) fn fetched<T>(
         let _ended = Cancel(&fetcher);
         if !nothing {
             let start = |work: fn(&Fetcher<'_>)| {
-                let fetcher = &fetcher;
-                std::thread::Builder::new().spawn_scoped(scope, move || work(fetcher)).is_ok()
+                let (fetcher, behalf) = (&fetcher, Behalf::current());
+                let work = move || match behalf {
+                    Some(behalf) => behalf.run(|| work(fetcher)),
+                    None => work(fetcher),
+                };
+                std::thread::Builder::new().spawn_scoped(scope, work).is_ok()
             };
             let plans = start(|fetcher| fetcher.plan());
             let works = (0..fetcher.requests()).filter(|_| start(|fetcher| fetcher.work())).count();

@@ -78,7 +78,7 @@ async fn wrong_names_of_blocks_are_refused_and_absent_ones_not_found() {
 }
 
 /// A block on top of another one, by a producer that does not sign.
-fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
+pub fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
     let parent = parent.map(|text| {
         let candidate = lucid_core::block::Candidate::parse(text.as_bytes()).unwrap();
         candidate.as_parent().unwrap()

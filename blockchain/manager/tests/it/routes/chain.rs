@@ -93,6 +93,9 @@ async fn a_chain_whose_newest_block_is_damaged_says_what_it_knows() {
         assert_eq!(status, 200, "{path}: {said}");
     }
     assert_eq!(server.get("/api/v1/chain/height").await.1["height"], tip.height);
+    let (status, said) = server.get(&format!("/api/v1/blocks/{}", tip.height)).await;
+    let codes = (status, said["code"].as_str(), said["error"]["code"].as_str());
+    assert_eq!(codes, (409, Some("damaged"), Some("BM_004")), "{said}");
     let (status, stats) = server.get("/api/v1/blocks/stats").await;
     assert_eq!((status, &stats["latest_height"]), (200, &json!(tip.height)), "{stats}");
     for unknown in ["total_transactions", "average_block_time", "average_block_size"] {

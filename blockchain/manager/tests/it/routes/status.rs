@@ -35,6 +35,8 @@ async fn the_service_says_what_it_is_and_how_it_is() {
     let status = server.call(|client| client.status()).await.unwrap();
     assert_eq!(status.status, HealthState::Healthy);
     assert_eq!(status.counts["total_blocks"], 0);
+    assert!(status.process.open_files.unwrap() > 0, "{:?}", status.process);
+    assert_eq!(status.process.disks[0].folder, "data");
     for root in ["/api/v1/blocks", "/api/v1/chain", "/api/v1/validation", "/docs", "/metrics"] {
         assert_eq!(server.get(root).await.0, 200, "{root}");
     }

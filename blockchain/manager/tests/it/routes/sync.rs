@@ -95,9 +95,9 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     let producer = authority.client().chain_info().unwrap().producer.unwrap();
     let pin = ("LUCID_CHAIN_PRODUCER_KEY", producer.as_str());
     let url = authority.url();
-    let first = Server::start(folders[1].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), pin]);
+    let first = Server::start(folders[1].path(), &[("LUCID_CHAIN_FOLLOW_URL", &url), pin]);
     let url = first.url();
-    let second = Server::start(folders[2].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), pin]);
+    let second = Server::start(folders[2].path(), &[("LUCID_CHAIN_FOLLOW_URL", &url), pin]);
 
     // What is submitted to the last in the row is made into a block by the authority, and comes back.
     for n in 0..20 {
@@ -163,7 +163,10 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
 
     // Without its peer a follower serves on, and says what it cannot do.
     authority.stop();
-    until("it is noticed", || first.raw("POST", "/api/v1/chain/sync", None).0 == 502);
+    until("it is noticed", || {
+        let (status, body) = first.raw("POST", "/api/v1/chain/sync", None);
+        (status == 502).then(|| assert_eq!(body["error"]["code"], "SYNC_002", "{body}")).is_some()
+    });
     let (status, body) =
         second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"late","type":"x"}"#));
     assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
@@ -185,11 +188,11 @@ fn followers_that_follow_each_other_end_the_round_trip() {
     // A port that is free now is the second one's later.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let url = format!("http://127.0.0.1:{port}");
-    let first = Server::start(folders[0].path(), &[("BLOCKCHAIN_ENGINE_URL", &url)]);
+    let first = Server::start(folders[0].path(), &[("LUCID_CHAIN_FOLLOW_URL", &url)]);
     let url = first.url();
     let second = Server::start(
         folders[1].path(),
-        &[("BLOCKCHAIN_ENGINE_URL", &url), ("BLOCK_MANAGER_PORT", &port)],
+        &[("LUCID_CHAIN_FOLLOW_URL", &url), ("BLOCK_MANAGER_PORT", &port)],
     );
     let (status, body) =
         second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"a","type":"x"}"#));
@@ -197,6 +200,39 @@ fn followers_that_follow_each_other_end_the_round_trip() {
     assert!(body["detail"].as_str().unwrap().contains("ring"), "{body}");
     first.stop();
     second.stop();
+}
+
+#[test]
+fn a_peer_with_another_chain_is_named_by_its_code() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (first, second) =
+        (Server::start(folders[0].path(), &[]), Server::start(folders[1].path(), &[]));
+    for (authority, id) in [(&first, "a"), (&second, "b")] {
+        submit(&authority.client(), id);
+        until("a block", || !authority.client().chain_height().unwrap().empty);
+    }
+    let key = |server: &Server| server.client().chain_info().unwrap().producer.unwrap();
+    let both = format!("{},{}", key(&first), key(&second));
+    let follow = |url: &str| {
+        let settings = [("LUCID_CHAIN_FOLLOW_URL", url), ("LUCID_CHAIN_PRODUCER_KEY", &both)];
+        Server::start(folders[2].path(), &settings)
+    };
+    let follower = follow(&first.url());
+    until("its block is here", || !follower.client().chain_height().unwrap().empty);
+    follower.stop();
+    let follower = follow(&second.url());
+    until("it is told", || {
+        let (status, body) = follower.raw("POST", "/api/v1/chain/sync", None);
+        assert!(status == 409 || status == 502, "{body}");
+        status == 502 && {
+            let codes = (body["code"].as_str(), body["error"]["code"].as_str());
+            assert_eq!(codes, (Some("upstream"), Some("SYNC_004")), "{body}");
+            true
+        }
+    });
+    for server in [follower, first, second] {
+        server.stop();
+    }
 }
 
 /// A peer whose every answer is written by hand.
@@ -416,7 +452,7 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
     for (name, answer, wanted, state) in cases {
         let folder = tempfile::tempdir().unwrap();
         let mean = Mean::start(answer);
-        let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_TIMEOUT", "0.3")];
+        let settings = [("LUCID_CHAIN_FOLLOW_URL", mean.url.as_str()), ("SYNC_TIMEOUT", "0.3")];
         let follower = Server::start(folder.path(), &settings);
         let begun = Instant::now();
         until(name, || {
@@ -429,6 +465,16 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
             })
         });
         assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
+        until("a round of its own", || {
+            let (code, body) = follower.raw("POST", "/api/v1/chain/sync", None);
+            let documented = body["error"]["code"].as_str().unwrap_or_default();
+            let is_of_the_peer = ["SYNC_001", "SYNC_002", "SYNC_003"].contains(&documented);
+            assert!(code == 409 || (code == 502 && is_of_the_peer), "{name}: {body}");
+            if name == "gives heads that are none" && code == 502 {
+                assert_eq!(documented, "SYNC_003", "{body}");
+            }
+            code != 409
+        });
         let height = follower.client().chain_height().unwrap();
         assert!(height.empty && height.tentative_height.is_none(), "{name}");
         // A peer that hangs does not hold up the end.
@@ -490,7 +536,7 @@ fn an_engine_is_followed_wherever_it_has_its_status_and_its_blocks() {
         });
         let folder = tempfile::tempdir().unwrap();
         let follower =
-            Server::start(folder.path(), &[("BLOCKCHAIN_ENGINE_URL", engine.url.as_str())]);
+            Server::start(folder.path(), &[("LUCID_CHAIN_FOLLOW_URL", engine.url.as_str())]);
         let sync = || follower.client().chain_status().unwrap().sync;
         if ours {
             until(status, || sync().state == SyncState::Synchronized);
@@ -520,8 +566,12 @@ fn an_engine_is_followed_wherever_it_has_its_status_and_its_blocks() {
             );
             // The round that was heard of may be just about to end.
             until("a round of its own", || {
-                let code = follower.raw("POST", "/api/v1/chain/sync", None).0;
-                assert!(code == 409 || code / 100 == 5, "{code}");
+                let (code, body) = follower.raw("POST", "/api/v1/chain/sync", None);
+                assert!(code == 409 || code == 502, "{code}");
+                if code == 502 {
+                    let codes = (body["code"].as_str(), body["error"]["code"].as_str());
+                    assert_eq!(codes, (Some("upstream"), Some("SYNC_001")), "{body}");
+                }
                 code != 409
             });
             assert!(follower.client().chain_height().unwrap().empty);
@@ -572,7 +622,7 @@ fn a_peer_with_good_heads_and_endless_bodies_brings_nothing_in() {
             _ => bodies(stream),
         });
         let folder = tempfile::tempdir().unwrap();
-        let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_TIMEOUT", "5")];
+        let settings = [("LUCID_CHAIN_FOLLOW_URL", mean.url.as_str()), ("SYNC_TIMEOUT", "5")];
         let follower = Server::start(folder.path(), &settings);
         let said = || follower.client().chain_status().unwrap().sync.last_error;
         until(wanted, || said().is_some());
@@ -595,7 +645,7 @@ fn who_does_not_wait_for_a_round_hears_that_it_has_begun_or_that_others_are_at_i
         reply(stream, "404 No", "text/plain", b"no")
     });
     let settings =
-        [("BLOCKCHAIN_ENGINE_URL", slow.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+        [("LUCID_CHAIN_FOLLOW_URL", slow.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
     let follower = Server::start(folder.path(), &settings);
     let sync = |prefer: &str| {
         let url = format!("{}/api/v1/chain/sync", follower.url());
@@ -620,7 +670,7 @@ fn a_peer_that_refuses_is_not_pressed() {
     let folder = tempfile::tempdir().unwrap();
     let mean = Mean::start(|_, stream| reply(stream, "404 No", "text/plain", b"no"));
     let settings =
-        [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+        [("LUCID_CHAIN_FOLLOW_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
     let follower = Server::start(folder.path(), &settings);
     until("it is refused", || mean.asked.load(Ordering::Relaxed) >= 5);
     std::thread::sleep(Duration::from_millis(500));
@@ -632,7 +682,7 @@ fn a_peer_that_refuses_is_not_pressed() {
     let folder = tempfile::tempdir().unwrap();
     let mean = Mean::start(|_, stream| reply(stream, "429 Later", "text/plain", b"later"));
     let settings =
-        [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+        [("LUCID_CHAIN_FOLLOW_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
     let follower = Server::start(folder.path(), &settings);
     until("it is asked again", || mean.asked.load(Ordering::Relaxed) >= 6);
     follower.stop();

@@ -215,3 +215,25 @@ async fn of_a_batch_that_takes_several_commits_each_transaction_says_what_became
     assert_eq!((status, &all["submitted_count"]), (202, &20.into()), "{all}");
     assert_eq!(send().await, (202, all), "they are found again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_without_room_takes_what_lucid_itself_puts_there_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = u64::MAX.to_string();
+    let settings = [("LUCID_RESERVE_BYTES", all.as_str()), ("BLOCK_INTERVAL_SECONDS", "0.02")];
+    let server = Server::start_with(folder.path(), &settings).await;
+    let other = json!({"type": "data_storage", "data": {"n": 1}});
+    for (path, body) in [
+        ("/api/v1/transactions", other.clone()),
+        ("/api/v1/transactions/batch", json!([other])),
+        ("/api/v1/blocks", json!({})),
+    ] {
+        let (status, document) = post(&server, path, body).await;
+        assert_eq!(status, 507, "{path}: {document}");
+        assert_eq!(document["error"]["code"], "ST_004", "{path}: {document}");
+    }
+    let id = server.chain(&anchor(1)).await;
+    let state = server.call(move |client| client.transaction(&id)).await.unwrap();
+    assert_eq!(state.block_height, Some(0));
+    server.stop().await;
+}

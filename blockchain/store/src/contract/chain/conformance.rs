@@ -19,6 +19,7 @@ use crate::files::chain::{rows, *};
 use crate::files::disk::Disk;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
+use crate::measured::MeasuredChain;
 use crate::memory::chain::ChainMemory;
 use crate::memory::faulty::IndexFaults;
 use crate::memory::index::MemoryIndex;
@@ -59,7 +60,7 @@ pub(crate) fn next(parent: Option<&Block>, count: usize, salt: u64) -> ValidBloc
 }
 
 /// The next block on top of another, with these transactions.
-fn next_of(parent: Option<&Block>, texts: impl Iterator<Item = String>) -> ValidBlock {
+pub(crate) fn next_of(parent: Option<&Block>, texts: impl Iterator<Item = String>) -> ValidBlock {
     let parent: Option<Parent> = parent.map(|block| block.as_parent().unwrap());
     let height = parent.map_or(0, |parent| parent.index + 1);
     let now = Timestamp::from_micros(1_800_000_000_000_000 + i64::try_from(height).unwrap());
@@ -142,8 +143,13 @@ pub(crate) fn assert_holds(chain: &dyn ChainStore, blocks: &[ValidBlock]) {
 
 fn every_back_end(test: impl Fn(&dyn Fn() -> Box<dyn ChainStore>)) {
     test(&|| Box::new(ChainMemory::new()));
+    test(&|| Box::new(MeasuredChain::over(Box::new(ChainMemory::new()))));
     test(&|| Box::new(ChainFiles::open(parts(&SimulatedDisk::new())).unwrap()));
     test(&|| Box::new(ChainFiles::open(parts_on(slow_disk())).unwrap()));
+    #[cfg(feature = "mongodb")]
+    crate::mongo::servers::every_database(&|_, database| {
+        test(&|| Box::new(database.chain().unwrap()));
+    });
 }
 
 #[test]
@@ -604,6 +610,19 @@ proptest! {
     fn every_back_end_follows_the_model(steps in moves()) {
         follow_model(Box::new(ChainMemory::new()), steps.clone(), &|chain, _| chain);
         files_follow_model(Arc::new(SimulatedDisk::new()), steps);
+    }
+}
+
+#[cfg(feature = "mongodb")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_database_follows_the_model(steps in moves()) {
+        crate::mongo::servers::every_database(&|_, database| {
+            let open = || Box::new(database.chain().unwrap());
+            follow_model(open(), steps.clone(), &|_, _| open());
+        });
     }
 }
 

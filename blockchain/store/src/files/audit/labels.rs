@@ -1,8 +1,9 @@
-//! Audits `STORE` and the files in `keys/`: two copies each, both sound and both the same.
+//! Audits `STORE` and the files in `keys/`: two copies each, both sound and both the same; but for the note of an
+//! export that was verified, on which nothing hangs.
 
 use super::Audit;
 use crate::files::disk::{self, Disk};
-use crate::files::folder::{self, Lines, copy_name, read_copy};
+use crate::files::folder::{self, Lines, copy_name, keys, read_copy};
 use crate::{Damage, StoreError};
 
 /// Reads both copies of every label file.
@@ -19,6 +20,11 @@ pub(super) fn audit(disk: &dyn Disk, found: &mut Audit) -> Result<(), StoreError
     }
     for name in names {
         found.files += 1;
+        if name == keys::VERIFIED {
+            let noted = read_copy(disk, &disk::join(folder::KEYS, &name), keys::VERIFIED_TITLE)?;
+            found.damage.extend(noted.err());
+            continue;
+        }
         let base = name.strip_suffix(".copy").unwrap_or(&name);
         if title_of(base).is_none() {
             found.files -= 1;

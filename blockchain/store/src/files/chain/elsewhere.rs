@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::files::chain::FOLDER;
 use crate::files::disk::{Disk, DiskFile};
+use crate::files::room::Space;
 
 /// Two disks in one.
 pub struct BlocksElsewhere {
@@ -46,6 +47,11 @@ impl Disk for BlocksElsewhere {
         disk.create_folder(path)
     }
 
+    fn set_aside(&self, path: &str, bytes: u64) -> io::Result<()> {
+        let (disk, path) = self.route(path);
+        disk.set_aside(path, bytes)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (disk, from) = self.route(from);
         disk.rename(from, self.route(to).1)
@@ -64,6 +70,11 @@ impl Disk for BlocksElsewhere {
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let (disk, path) = self.route(path);
         disk.list(path)
+    }
+
+    fn space(&self, path: &str) -> io::Result<Space> {
+        let (disk, path) = self.route(path);
+        disk.space(path)
     }
 
     fn only_read(&self) -> Option<String> {

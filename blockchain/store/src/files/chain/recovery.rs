@@ -217,6 +217,7 @@ impl<'a> Recovery<'a> {
             Some(Ok(header)) if header.name != *mark.hash.as_bytes() => Err(StoreError::Index(
                 "it belongs to another chain; run `lucid reindex` to rebuild it".into(),
             )),
+            Some(Err(why @ frame::NEWER_RECORD)) => Err(frame::unread(&path, offset, why)),
             _ => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
-//! A disk that fails, over any other: bad sectors, calls that the system refuses, short and slow reads.
+//! A disk that fails, over any other: bad sectors, calls that the system refuses or never answers, short and
+//! slow reads.
 //!
 //! Tests put it under a store. Rules are added while the store is open, and count what they did.
 
@@ -7,10 +8,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile, PathError};
+use crate::files::room::Space;
 
 /// A call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Call {
     Sync,
     /// Renaming or removing.
     Name,
+    /// Asking how much room there is.
+    Space,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,10 @@ struct State {
     /// A read gives at most so many bytes.
     short: Option<usize>,
     delay: Option<Duration>,
+    /// Calls on paths that contain one of these wait.
+    hanging: Vec<String>,
+    /// How many wait.
+    waiting: usize,
     failed: usize,
     calls: usize,
     bytes: u64,
@@ -60,12 +68,13 @@ struct State {
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,
     state: Arc<Mutex<State>>,
+    repaired: Arc<Condvar>,
 }
 
 impl FaultyDisk {
     /// Fails nowhere yet.
     pub fn over(inner: Arc<dyn Disk>) -> Self {
-        Self { inner, state: Arc::default() }
+        Self { inner, state: Arc::default(), repaired: Arc::default() }
     }
 
     /// Lets reads fail that touch these bytes of this file, for good.
@@ -89,10 +98,22 @@ impl FaultyDisk {
         self.state.lock().delay = Some(by);
     }
 
-    /// Fails no more.
+    /// Lets calls on paths that contain `part` wait until the disk is repaired.
+    pub fn hang(&self, part: &str) {
+        self.state.lock().hanging.push(part.to_owned());
+    }
+
+    /// How many calls wait.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().waiting
+    }
+
+    /// Fails no more, and hangs no more.
     pub fn repair(&self) {
         let mut state = self.state.lock();
         (state.rules, state.short, state.delay) = (Vec::new(), None, None);
+        state.hanging.clear();
+        self.repaired.notify_all();
     }
 
     /// How many calls failed.
@@ -126,6 +147,11 @@ impl FaultyDisk {
         let (delay, errno) = {
             let mut state = self.state.lock();
             state.calls += 1;
+            while state.hanging.iter().any(|part| path.contains(part.as_str())) {
+                state.waiting += 1;
+                self.repaired.wait(&mut state);
+                state.waiting -= 1;
+            }
             state.bytes += reading.as_ref().map_or(0, |read| read.end - read.start);
             let errno = state.rules.iter_mut().find_map(|rule| rule.errno(call, path, &reading));
             state.failed += usize::from(errno.is_some());
@@ -203,6 +229,16 @@ impl Disk for FaultyDisk {
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         self.call(Call::List, path, None)?;
         self.inner.list(path)
+    }
+
+    fn space(&self, path: &str) -> io::Result<Space> {
+        self.call(Call::Space, path, None)?;
+        self.inner.space(path)
+    }
+
+    fn set_aside(&self, path: &str, bytes: u64) -> io::Result<()> {
+        self.call(Call::Space, path, None)?;
+        self.inner.set_aside(path, bytes)
     }
 }
 

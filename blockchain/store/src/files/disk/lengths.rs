@@ -70,6 +70,7 @@ mod tests {
     use super::super::DiskFile;
     use super::super::simulated::SimulatedDisk;
     use super::*;
+    use crate::files::room::Space;
 
     /// Counts how many files are opened.
     struct Counting(SimulatedDisk, AtomicUsize);
@@ -96,6 +97,13 @@ mod tests {
         }
         fn list(&self, path: &str) -> io::Result<Vec<String>> {
             self.0.list(path)
+        }
+        fn space(&self, path: &str) -> io::Result<Space> {
+            self.0.space(path)
+        }
+
+        fn set_aside(&self, path: &str, bytes: u64) -> io::Result<()> {
+            self.0.set_aside(path, bytes)
         }
     }
 

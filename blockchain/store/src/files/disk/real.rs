@@ -12,10 +12,11 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::Mode;
+use rustix::fs::{FallocateFlags, Mode};
 
 use super::{Disk, DiskFile, PathError};
 use crate::files::descriptors::patiently;
+use crate::files::room::{Reserve, Space};
 
 /// Who may do what with a folder of ours: its owner everything, everybody else nothing.
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -28,18 +29,25 @@ pub struct RealDisk {
     root: PathBuf,
     /// Whether files are opened for appending, too.
     appends: bool,
+    /// How much of the room stays free.
+    reserve: Reserve,
 }
 
 impl RealDisk {
     /// Everything below `root`, which must exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), appends: true }
+        Self { root: root.into(), appends: true, reserve: Reserve::default() }
+    }
+
+    /// The same, of which so much stays free.
+    pub fn keeping(self, reserve: Reserve) -> Self {
+        Self { reserve, ..self }
     }
 
     /// Everything below `root`, which must exist, for a caller that may only read: the operating system itself
     /// refuses to change a file that is opened through it. Names are for [`super::view::View`] to leave alone.
     pub fn for_reading(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), appends: false }
+        Self { root: root.into(), appends: false, reserve: Reserve::default() }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -135,6 +143,23 @@ impl Disk for RealDisk {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn space(&self, path: &str) -> io::Result<Space> {
+        let path = self.at(path);
+        let now = name_path(&path, rustix::fs::statvfs(&path).map_err(io::Error::from))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(now.f_frsize);
+        Ok(Space { free: bytes(now.f_bavail), reserve: self.reserve.of(bytes(now.f_blocks)) })
+    }
+
+    fn set_aside(&self, path: &str, bytes: u64) -> io::Result<()> {
+        let path = self.at(path);
+        let file = patiently(|| {
+            OpenOptions::new().append(true).create(true).mode(PRIVATE_FILE).open(&path)
+        });
+        let set_aside = file
+            .and_then(|file| Ok(rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes)?));
+        name_path(&path, set_aside)
     }
 }
 

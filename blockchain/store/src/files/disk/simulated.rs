@@ -23,6 +23,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Disk, DiskFile};
+use crate::files::room::Space;
 
 /// Writes land in units of this many bytes: the sector that drives keep whole.
 const SECTOR_BYTES: usize = 512;
@@ -73,6 +74,8 @@ struct State {
     forgotten: Vec<SyncPoint>,
     /// Bytes that can still be appended, when the disk is nearly full.
     budget_bytes: Option<u64>,
+    /// How many of them stay free.
+    reserve: u64,
     /// Syncs that still succeed, and how many fail after them.
     failing: Option<(usize, usize)>,
 }
@@ -107,6 +110,11 @@ impl SimulatedDisk {
     /// Lets appends succeed for so many more bytes, then fail as a full disk does.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.state.lock().budget_bytes = bytes;
+    }
+
+    /// Lets so many bytes stay free, of a disk that is nearly full.
+    pub fn set_reserve(&self, bytes: u64) {
+        self.state.lock().reserve = bytes;
     }
 
     /// Lets `good` more syncs succeed and the `bad` ones after them fail, of files and folders alike.
@@ -568,6 +576,17 @@ impl Disk for SimulatedDisk {
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    fn space(&self, _: &str) -> io::Result<Space> {
+        let state = self.state.lock();
+        let of = |free| Space { free, reserve: state.reserve };
+        Ok(state.budget_bytes.map_or(Space::ENDLESS, of))
+    }
+
+    /// Its files hold what they contain, and no more.
+    fn set_aside(&self, _: &str, _: u64) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use self::beneath::{Beneath, BeneathFile};
 use super::{Disk, DiskFile};
+use crate::files::room::Space;
 
 /// The disk that is looked at: code that has this can read, and nothing else.
 mod beneath {
@@ -23,6 +24,7 @@ mod beneath {
     use std::sync::Arc;
 
     use crate::files::disk::{Disk, DiskFile};
+    use crate::files::room::Space;
 
     pub(super) struct Beneath(Arc<dyn Disk>);
 
@@ -39,6 +41,10 @@ mod beneath {
 
         pub(super) fn list(&self, path: &str) -> io::Result<Vec<String>> {
             self.0.list(path)
+        }
+
+        pub(super) fn space(&self, path: &str) -> io::Result<Space> {
+            self.0.space(path)
         }
     }
 
@@ -181,6 +187,15 @@ impl Disk for View {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn space(&self, path: &str) -> io::Result<Space> {
+        self.beneath.space(path)
+    }
+
+    /// What is only looked at needs no room.
+    fn set_aside(&self, _: &str, _: u64) -> io::Result<()> {
+        Ok(())
     }
 
     fn only_read(&self) -> Option<String> {

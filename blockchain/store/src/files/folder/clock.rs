@@ -16,7 +16,7 @@ const CLOCK_BACK_MICROS: i64 = 3_600_000_000;
 /// there.
 pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
     if let Some(why) = fault_before_1970(Timestamp::from_micros(now)) {
-        return Some(format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs()));
+        return Some(why);
     }
     let newest = std::fs::read_dir(root.join(log::FOLDER)).ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
@@ -29,13 +29,12 @@ pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
     (ahead > CLOCK_BACK_MICROS).then(|| {
         format!(
             "the clock is {} minutes before the last commit in {}: set the clock, or `touch` that file if \
-             the clock is right; it is looked at again every {} s",
+             the clock is right",
             ahead / 60_000_000,
-            path.display(),
-            CLOCK_AGAIN.as_secs()
+            path.display()
         )
     })
 }
 
-/// After so long a wrong clock is looked at again.
+/// After so long a service looks at a wrong clock again.
 pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);

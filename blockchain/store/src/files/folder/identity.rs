@@ -93,11 +93,18 @@ pub(super) fn read_store(
         Some("plain") => false,
         _ => {
             return Err(StoreError::Folder(format!(
-                "{STORE} names no form of names; it was written by a newer version of Lucid"
+                "{STORE} names no form of names; it was written by a newer version of Lucid: use that \
+                 version"
             )));
         }
     };
     Ok(Identity { id, keyed })
+}
+
+/// Whether the store is one without encryption.
+pub(super) fn read_plain(disk: &dyn Disk) -> Result<bool, StoreError> {
+    let lines = read_label(disk, "", STORE, STORE_TITLE, &mut Vec::new())?;
+    Ok(lines.get("names").is_some_and(|names| names.as_str() == "plain"))
 }
 
 /// Which store it is, if `STORE` says so plainly.

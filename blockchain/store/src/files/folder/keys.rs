@@ -10,6 +10,8 @@
 //!
 //! In one file because wrapping, rotating and reading keys are the sides of one file, `data.keys`.
 
+mod export;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
@@ -39,6 +41,8 @@ use crate::files::disk::{self, Disk};
 use crate::files::log;
 use crate::frame::{RecordKind, Scanner, Step};
 use crate::{Damage, StoreError};
+
+pub use export::{ExportVerdict, KeyExport, VERIFIED, VERIFIED_TITLE, export_warning, key_export};
 
 /// A new root key, until it is the root key.
 const NEXT_KEY: &str = "next.key";
@@ -364,7 +368,7 @@ fn derived(lines: &Lines, passphrase: &str) -> Result<Secret, StoreError> {
     let wrong = || {
         StoreError::Key(format!(
             "{KEYS}/{DATA_KEYS} does not say how a passphrase becomes its key; it was written by a \
-             newer version of Lucid"
+             newer version of Lucid: use that version"
         ))
     };
     let how = lines.get(KDF).and_then(|text| Derivation::parse(text)).ok_or_else(wrong)?;

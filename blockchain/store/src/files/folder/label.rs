@@ -149,11 +149,22 @@ pub fn parse_label(text: &str, title: &str) -> Result<Lines, &'static str> {
     label_lines(covered(text.as_bytes())?, title)
 }
 
+/// What is wrong with a file that nothing is wrong with.
+const NEWER: &str = "the file was written by a newer version of Lucid";
+
+/// Whether a title is the one of a later version of the same file.
+fn is_newer(found: &str, title: &str) -> bool {
+    let version = |title: &str, name: &str| title.strip_prefix(name)?.parse::<u32>().ok();
+    let name = title.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    version(found, name).is_some_and(|found| Some(found) > version(title, name))
+}
+
 /// The lines below the title.
 pub(super) fn label_lines(value: &[u8], title: &str) -> Result<Lines, &'static str> {
     let mut lines = std::str::from_utf8(value).map_err(|_| "the file is not text")?.lines();
-    if lines.next() != Some(title) {
-        return Err("the file is of another kind, or of a newer version of Lucid");
+    let found = lines.next().unwrap_or_default();
+    if found != title {
+        return Err(if is_newer(found, title) { NEWER } else { "the file is of another kind" });
     }
     Ok(lines
         .filter_map(|line| line.split_once(": "))
@@ -188,7 +199,8 @@ pub(super) fn neither(why: &[String]) -> StoreError {
     StoreError::Folder(format!("{}; put one of them back from a copy", why.join(", and ")))
 }
 
-/// Reads one copy: its lines, or what is wrong with it.
+/// Reads one copy: its lines, or what is wrong with it. One of a newer version is not damaged, and must not be
+/// healed from the other: nothing else is read then.
 pub fn read_copy(
     disk: &dyn Disk,
     path: &str,
@@ -202,5 +214,8 @@ pub fn read_copy(
     let parsed = std::str::from_utf8(&bytes)
         .map_err(|_| "the file is not text")
         .and_then(|text| parse_label(text, title));
-    Ok(parsed.map_err(|why| Damage::new(path, 0, why)))
+    match parsed {
+        Err(NEWER) => Err(StoreError::newer(path)),
+        parsed => Ok(parsed.map_err(|why| Damage::new(path, 0, why))),
+    }
 }

@@ -34,11 +34,8 @@ pub(super) fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
             let root = root.display();
             return Err(StoreError::Folder(format!("{root} is being read, and not to be changed")));
         }
-        let holder = holder(&mut file);
-        return Err(StoreError::Folder(format!(
-            "{} is in use by {holder}: stop that first, then run the same again",
-            root.display()
-        )));
+        let (folder, by) = (root.display().to_string(), holder(&mut file));
+        return Err(StoreError::InUse { folder, by });
     }
     let text = format!("{} (process {})", options.owner, std::process::id());
     file.set_len(0)

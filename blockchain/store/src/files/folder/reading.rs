@@ -24,6 +24,7 @@ use crate::files::disk::Disk;
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::view::{Settled, View};
 use crate::files::index::temporary::{self, Room};
+use crate::measured::MeasuredIndex;
 
 /// How a folder is opened that nothing is to be written to.
 #[derive(Debug, Clone)]
@@ -81,12 +82,13 @@ impl DataFolder {
     where
         E: From<StoreError>,
     {
-        let joined = join(self.index()?);
+        let measured = |index| Arc::new(MeasuredIndex::over(index)) as Arc<dyn Index>;
+        let joined = join(measured(self.index()?));
         let Some(only_read) = &self.only_read else { return joined };
         let joined = match &joined {
             Err(error) if matches!(fault(error), Some(StoreError::Index(_))) => {
                 tracing::warn!("the index cannot be used, and is built anew");
-                join(only_read.index(&self.index_folder(), false)?)
+                join(measured(only_read.index(&self.index_folder(), false)?))
             }
             _ => joined,
         };

@@ -55,6 +55,7 @@ impl Recovery<'_> {
                 }
             }
             Some(Ok(_)) => return Err(other_log()),
+            Some(Err(why @ frame::NEWER_RECORD)) => return Err(frame::unread(&path, begin, why)),
             Some(Err(why)) => {
                 // Either the commit is damaged, or the index is another log's: the next commit tells.
                 self.watermark_in_doubt = true;

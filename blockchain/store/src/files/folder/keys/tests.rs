@@ -7,11 +7,13 @@ fn options(passphrase: Option<&str>, root_key_file: Option<&Path>) -> Options {
     Options {
         service: "data-chain",
         signing_key: "recorder",
+        expected: None,
         create: true,
         encrypt: true,
         root_key_file: root_key_file.map(Path::to_owned),
         passphrase: passphrase.map(|text| Passphrase::Text(Zeroizing::new(text.to_owned()))),
         owner: "a test".into(),
+        reserve: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     }
 }

@@ -1,0 +1,137 @@
+//! A keeper of chunks whose calls are measured.
+
+use std::sync::Arc;
+
+use lucid_core::digest::ChunkName;
+
+use super::Call;
+use crate::contract::blobs::{
+    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, UnitKind, UnitState, Units, Written,
+};
+use crate::frame::{Header, Record};
+use crate::{CommitError, Damage, StoreError};
+
+/// Stands before a keeper of chunks.
+pub struct MeasuredBlobs {
+    blobs: Arc<dyn Blobs>,
+    write: Call,
+    settle: Call,
+    end: Call,
+    read: Call,
+    contents: Call,
+    remove: Call,
+}
+
+impl MeasuredBlobs {
+    /// Measures the calls of this keeper.
+    pub fn over(blobs: Arc<dyn Blobs>) -> Self {
+        let [write, settle, end, read, contents, remove] =
+            ["write", "settle", "end", "read", "contents", "remove"]
+                .map(|call| Call::of("chunks", call));
+        Self { blobs, write, settle, end, read, contents, remove }
+    }
+}
+
+impl Units for MeasuredBlobs {
+    fn kind(&self, unit: u32) -> Option<UnitKind> {
+        self.blobs.kind(unit)
+    }
+
+    fn entries(&self, unit: u32) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.blobs.entries(unit)
+    }
+
+    fn sequence(&self, name: &ChunkName, at: &Placement) -> Result<Option<u64>, StoreError> {
+        self.blobs.sequence(name, at)
+    }
+}
+
+impl Blobs for MeasuredBlobs {
+    fn room(&self, bytes: u64) -> Result<(), CommitError> {
+        self.blobs.room(bytes)
+    }
+
+    fn fits(&self, records: &[Record]) -> usize {
+        self.blobs.fits(records)
+    }
+
+    fn write(&self, records: &mut [Record]) -> Result<Written, CommitError> {
+        self.write.time(|| self.blobs.write(records))
+    }
+
+    fn settle(&self, written: &Written) -> Result<(), CommitError> {
+        self.settle.time(|| self.blobs.settle(written))
+    }
+
+    fn take_back(&self, written: &Written) -> Result<(), CommitError> {
+        self.blobs.take_back(written)
+    }
+
+    fn end(&self, now: bool) -> Result<(), CommitError> {
+        self.end.time(|| self.blobs.end(now))
+    }
+
+    fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+        self.blobs.places(extent)
+    }
+
+    fn read(
+        &self,
+        name: &ChunkName,
+        placement: &Placement,
+    ) -> Result<(Header, Vec<u8>), StoreError> {
+        self.read.time(|| self.blobs.read(name, placement))
+    }
+
+    fn title(&self, unit: u32) -> String {
+        self.blobs.title(unit)
+    }
+
+    fn place_of(&self, damage: &Damage) -> Option<(u32, u64)> {
+        self.blobs.place_of(damage)
+    }
+
+    fn open_unit(&self) -> Result<Option<(u32, u64)>, StoreError> {
+        self.blobs.open_unit()
+    }
+
+    fn numbers(&self) -> Result<Vec<u32>, StoreError> {
+        self.blobs.numbers()
+    }
+
+    fn begun(&self) -> u32 {
+        self.blobs.begun()
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.blobs.bytes()
+    }
+
+    fn records_max(&self) -> usize {
+        self.blobs.records_max()
+    }
+
+    fn draft_bytes(&self) -> u64 {
+        self.blobs.draft_bytes()
+    }
+
+    fn state(&self, unit: u32) -> Result<UnitState, StoreError> {
+        self.blobs.state(unit)
+    }
+
+    fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError> {
+        self.blobs.origin(unit)
+    }
+
+    fn contents(&self, unit: u32, from: u64) -> Result<Result<Contents, Damage>, StoreError> {
+        self.contents.time(|| self.blobs.contents(unit, from))
+    }
+
+    fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError> {
+        self.blobs.begin(behind, origin)
+    }
+
+    fn remove(&self, units: &[u32]) -> Result<(), StoreError> {
+        self.remove.time(|| self.blobs.remove(units))
+    }
+}

@@ -1,0 +1,406 @@
+//! The connection to a server: what is asked of it at the start, and how every call is made.
+
+use std::future::Future;
+use std::time::Duration;
+
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Collection, Database};
+
+use crate::StoreError;
+use crate::clock::Clock;
+use crate::contract::lock::{Created, Lock as _};
+use crate::crypt::random;
+use crate::mongo::{MongoChain, MongoLock, MongoLog};
+use crate::remote::{Driver, NoAnswer};
+
+/// The database where the URL names none.
+const DATABASE: &str = "lucid";
+/// The answer to a document whose `_id` is taken.
+const DUPLICATE_KEY: i32 = 11_000;
+/// The server's clock and this machine's may differ so much.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+/// How often something is read that cannot be had.
+const READS: usize = 3;
+/// Documents that are read at once have not much more bytes.
+const PAGE_BYTES: usize = 8 << 20;
+/// The value that says whose database it is.
+const STORE: &str = "STORE";
+/// The value that tells this history of the database from one that it was put back from.
+const INCARNATION: &str = "INCARNATION";
+/// Answers that say of a write that it was not done, by their codes: the server looked at it and refused it, or the
+/// user, or has no room. All others may come of a write that goes on.
+const REFUSALS: [i32; 13] = [2, 8, 9, 13, 14, 18, 20, 59, 72, 121, 8_000, 10_334, 14_031];
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Opening<'a> {
+    /// Where it is: `mongodb://USER:PASSWORD@HOST,HOST/DATABASE?OPTIONS`.
+    pub url: &'a str,
+    /// The store that it must be. A database that is none yet becomes this one; without it, the database says which
+    /// store it is, and a new one gets an id.
+    pub store: Option<[u8; 16]>,
+    /// How long a server is waited for. What takes twice as long is given up.
+    pub patience: Duration,
+    /// This machine's clock, which the server's is compared with.
+    pub clock: &'a Clock,
+}
+
+/// An open database; clones are the same.
+#[derive(Clone)]
+pub struct Mongo {
+    connection: Connection,
+    store: [u8; 16],
+    incarnation: [u8; 16],
+}
+
+impl std::fmt::Debug for Mongo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mongo").field("at", &self.connection.at).finish_non_exhaustive()
+    }
+}
+
+impl Mongo {
+    /// Opens a database, once it is known to keep what it acknowledges, and to be the right one.
+    pub fn open(driver: &Driver, how: &Opening<'_>) -> Result<Self, StoreError> {
+        let connection = Connection::to(driver, how)?;
+        connection.check(how.clock)?;
+        let lock = MongoLock::new(connection.clone());
+        let store = once(&lock, STORE, how.store)?;
+        if let Some(wanted) = how.store.filter(|wanted| *wanted != store) {
+            return Err(StoreError::Folder(format!(
+                "{} belongs to the store {}, and this is the store {}: name another database in its URL",
+                connection.at,
+                hex::encode(store),
+                hex::encode(wanted),
+            )));
+        }
+        let incarnation = once(&lock, INCARNATION, None)?;
+        Ok(Self { connection, store, incarnation })
+    }
+
+    /// The id of the store.
+    pub fn store(&self) -> [u8; 16] {
+        self.store
+    }
+
+    /// The log of its facts.
+    pub fn log(&self) -> MongoLog {
+        MongoLog::new(self.connection.clone(), self.store, self.incarnation)
+    }
+
+    /// The blocks of its chain.
+    pub fn chain(&self) -> Result<MongoChain, StoreError> {
+        MongoChain::open(self.connection.clone())
+    }
+
+    /// Its values that are created once.
+    pub fn lock(&self) -> MongoLock {
+        MongoLock::new(self.connection.clone())
+    }
+
+    /// The same, with calls that are given up sooner or later than it was opened with.
+    #[cfg(test)]
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.connection.patience = patience;
+        self
+    }
+
+    /// Removes the database, with all that is in it.
+    #[cfg(test)]
+    pub(crate) fn drop_database(&self) {
+        let database = self.connection.database.clone();
+        self.connection.call(async move { database.drop().await }).unwrap();
+    }
+}
+
+/// Sixteen bytes that are the same for everybody who opens the database: these, or random ones, or those that are
+/// there.
+fn once(lock: &MongoLock, name: &str, wanted: Option<[u8; 16]>) -> Result<[u8; 16], StoreError> {
+    // A value that is there is not created again: reading it writes nothing.
+    let there = match lock.read(name)? {
+        Some(there) => there,
+        None => {
+            let new = wanted.map_or_else(random, Ok)?;
+            match lock.create(name, &new)? {
+                Created::Here => return Ok(new),
+                Created::There(there) => there,
+            }
+        }
+    };
+    <[u8; 16]>::try_from(there.as_slice()).map_err(|_| {
+        StoreError::Folder(format!("the value {name} of the database is not 16 bytes long"))
+    })
+}
+
+/// Why a call was not done, or may not have been.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Failure {
+    /// Nothing was heard.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    /// The driver or the server said why.
+    #[error("{}", said(.0))]
+    Said(Box<Error>),
+}
+
+/// What an error says, without the driver's ornaments.
+fn said(error: &Error) -> String {
+    match error.kind.as_ref() {
+        ErrorKind::Command(error) => error.message.clone(),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => error.message.clone(),
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => error.message.clone(),
+        kind => kind.to_string(),
+    }
+}
+
+impl Failure {
+    /// The code of a server's refusal, but for write-concern errors: these refuse nothing.
+    fn code(&self) -> Option<i32> {
+        let Self::Said(error) = self else { return None };
+        match error.kind.as_ref() {
+            ErrorKind::Command(error) => Some(error.code),
+            ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
+            _ => None,
+        }
+    }
+
+    /// Whether another document has the `_id`: this one, perhaps, of an earlier try or by a proxy's repeating it.
+    pub(super) fn is_duplicate(&self) -> bool {
+        self.code() == Some(DUPLICATE_KEY)
+    }
+
+    /// Whether the write was surely not done: it was never sent, or the server refused it.
+    pub(super) fn surely_not(&self) -> bool {
+        let Self::Said(error) = self else { return false };
+        match error.kind.as_ref() {
+            ErrorKind::ServerSelection { .. }
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::InvalidArgument { .. }
+            | ErrorKind::Bson(_) => true,
+            _ => self.code().is_some_and(|code| REFUSALS.contains(&code)),
+        }
+    }
+
+    fn is_authentication(&self) -> bool {
+        let Self::Said(error) = self else { return false };
+        matches!(error.kind.as_ref(), ErrorKind::Authentication { .. })
+            || matches!(self.code(), Some(13 | 18))
+    }
+
+    /// As the answer of a read.
+    pub(super) fn into_store_error(self, context: &str) -> StoreError {
+        let kind = std::io::ErrorKind::NotConnected;
+        StoreError::Io { context: context.to_owned(), reason: self.to_string(), kind }
+    }
+}
+
+/// A database, and how it is called; clones are the same.
+#[derive(Clone)]
+pub(super) struct Connection {
+    database: Database,
+    driver: Driver,
+    patience: Duration,
+    /// What people know it by: without a password.
+    pub(super) at: String,
+}
+
+impl Connection {
+    fn to(driver: &Driver, how: &Opening<'_>) -> Result<Self, StoreError> {
+        let (url, patience) = (how.url.to_owned(), how.patience);
+        if url.starts_with("mongodb+srv://") {
+            return Err(StoreError::Folder(
+                "mongodb+srv:// is not supported: name the servers, as in \
+                 mongodb://one,two,three/DATABASE?replicaSet=NAME"
+                    .into(),
+            ));
+        }
+        let open = async move {
+            let mut options = ClientOptions::parse(&url).await?;
+            let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
+            options.app_name.get_or_insert_with(|| DATABASE.to_owned());
+            // Whether something happened is found out by reading it (`decide`); a driver that repeats a write
+            // would answer for two.
+            options.retry_reads = Some(false);
+            options.retry_writes = Some(false);
+            options.server_selection_timeout = Some(patience);
+            options.connect_timeout = Some(patience);
+            options.read_concern = Some(ReadConcern::majority());
+            options.selection_criteria =
+                Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+            let mut concern = WriteConcern::majority();
+            concern.w = Some(Acknowledgment::Majority);
+            concern.journal = Some(true);
+            concern.w_timeout = Some(patience);
+            options.write_concern = Some(concern);
+            let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+            let database = Client::with_options(options)?.database(&name);
+            Ok((database, format!("the database {name} at {}", hosts.join(","))))
+        };
+        let opened = driver.wait(patience * 2, open).map_err(Failure::from);
+        let opened = opened.and_then(|opened: Result<_, Error>| {
+            opened.map_err(|error| Failure::Said(Box::new(error)))
+        });
+        let (database, at) = opened
+            .map_err(|why| StoreError::Folder(format!("the URL of MongoDB is not good: {why}")))?;
+        Ok(Self { database, driver: driver.clone(), patience, at })
+    }
+
+    /// Makes a call, and waits for it no longer than was said.
+    pub(super) fn call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let done = self.driver.wait(self.patience * 2, call)?;
+        done.map_err(|error| Failure::Said(Box::new(error)))
+    }
+
+    /// How long a call is waited for at most.
+    pub(super) fn within(&self) -> Duration {
+        self.patience * 2
+    }
+
+    pub(super) fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.collection(name)
+    }
+
+    /// Reads, and tries again where nothing was heard: reading twice harms nothing.
+    pub(super) fn read<T: Send + 'static, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let mut done = self.call(call());
+        for _ in 1..READS {
+            match &done {
+                Err(failure) if !failure.surely_not() => done = self.call(call()),
+                _ => break,
+            }
+        }
+        done.map_err(|failure| failure.into_store_error(&format!("reading {}", self.at)))
+    }
+
+    /// A document by its `_id`, or these fields of it. `None` only when it is known not to be there.
+    pub(super) fn find(
+        &self,
+        collection: &str,
+        id: &Bson,
+        fields: Option<&Document>,
+    ) -> Result<Option<Document>, StoreError> {
+        let found = self.read(|| self.look(collection, id, fields, ReadConcern::majority()));
+        match found? {
+            Some(found) => Ok(Some(found)),
+            None => self.read(|| self.look(collection, id, fields, ReadConcern::linearizable())),
+        }
+    }
+
+    /// A document by its `_id`, as one read sees it.
+    pub(super) fn look(
+        &self,
+        collection: &str,
+        id: &Bson,
+        fields: Option<&Document>,
+        concern: ReadConcern,
+    ) -> impl Future<Output = Result<Option<Document>, Error>> + Send + use<> {
+        let collection = self.collection(collection);
+        let (id, fields, patience) = (id.clone(), fields.cloned(), self.patience);
+        async move {
+            let mut look = collection.find_one(doc! { "_id": id });
+            if let Some(fields) = fields {
+                look = look.projection(fields);
+            }
+            // Without a limit a linearizable read waits for a majority that may not be there.
+            look.read_concern(concern).max_time(patience).await
+        }
+    }
+
+    /// Documents in the order of their `_id`, as one read sees them: so many at most, and not much more than
+    /// [`PAGE_BYTES`].
+    pub(super) fn page(
+        &self,
+        collection: &str,
+        wanted: Document,
+        most: i64,
+    ) -> impl Future<Output = Result<Vec<Document>, Error>> + Send + use<> {
+        let collection = self.collection(collection);
+        async move {
+            let mut cursor = collection.find(wanted).sort(doc! { "_id": 1 }).limit(most).await?;
+            let (mut page, mut bytes) = (Vec::new(), 0);
+            while bytes < PAGE_BYTES && cursor.advance().await? {
+                bytes += cursor.current().as_bytes().len();
+                page.push(cursor.deserialize_current()?);
+            }
+            Ok(page)
+        }
+    }
+
+    /// Looks at the server: whether it answers, keeps what it acknowledges, and has the right time.
+    fn check(&self, clock: &Clock) -> Result<(), StoreError> {
+        let at = &self.at;
+        let hello =
+            self.command(doc! { "hello": 1 }).map_err(|why| match why.is_authentication() {
+                true => StoreError::Folder(format!("{at} refuses this user or password: {why}")),
+                false => why.into_store_error(&format!("reaching {at}")),
+            })?;
+        let now = clock.now();
+        let is_one = hello.get_str("setName").is_ok() || self.is_tested()?;
+        let refuse = |why: &str| Err(StoreError::Folder(format!("{at} is {why}")));
+        if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
+            return refuse(
+                "behind the router of a sharded cluster, where nothing was tried: name a replica set",
+            );
+        }
+        if !is_one {
+            return refuse(
+                "on a server of its own, which may lose what it acknowledged: start it with --replSet, \
+                 run rs.initiate() once, and add ?replicaSet=NAME to its URL",
+            );
+        }
+        if let Ok(theirs) = hello.get_datetime("localTime") {
+            let ours = now.as_micros() / 1_000;
+            let apart = Duration::from_millis(ours.abs_diff(theirs.timestamp_millis()));
+            if apart > CLOCKS_APART {
+                return Err(StoreError::Folder(format!(
+                    "the clock of {at} and this machine's are {} seconds apart: set them right",
+                    apart.as_secs(),
+                )));
+            }
+        }
+        self.check_concerns()
+    }
+
+    fn command(&self, command: Document) -> Result<Document, Failure> {
+        let database = self.database.clone();
+        self.call(async move { database.run_command(command).await })
+    }
+
+    /// Whether it is on the list of servers that were tried and have one primary by their making: FerretDB, over one
+    /// PostgreSQL.
+    fn is_tested(&self) -> Result<bool, StoreError> {
+        let about = self.command(doc! { "buildInfo": 1 });
+        let about = about.map_err(|why| why.into_store_error(&format!("asking {}", self.at)))?;
+        Ok(about.get_document("ferretdb").is_ok())
+    }
+
+    /// Reads and writes as everything is read and written later, and changes nothing by it.
+    fn check_concerns(&self) -> Result<(), StoreError> {
+        let refused = |what: &str, why: Failure| match why.is_authentication() {
+            true => StoreError::Folder(format!("{} does not let this user {what}: {why}", self.at)),
+            false => StoreError::Folder(format!("{} does not {what}: {why}", self.at)),
+        };
+        let nothing = Bson::String("nothing".to_owned());
+        for (what, concern) in [
+            ("read what a majority has (readConcern majority)", ReadConcern::majority()),
+            ("read what is decided (readConcern linearizable)", ReadConcern::linearizable()),
+        ] {
+            self.call(self.look(super::lock::LOCKS, &nothing, None, concern))
+                .map_err(|why| refused(what, why))?;
+        }
+        let locks = self.collection(super::lock::LOCKS);
+        self.call(async move { locks.delete_one(doc! { "_id": nothing }).await })
+            .map(|_| ())
+            .map_err(|why| refused("write to a majority's journals (w: majority, j: true)", why))
+    }
+}
