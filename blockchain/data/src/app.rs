@@ -24,9 +24,11 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
 use lucid_http::tls::Tls;
+use lucid_store::backend::Pulse;
 use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
@@ -176,6 +178,8 @@ pub struct App {
     pub remembers: bool,
     /// When the service started.
     pub started: Instant,
+    /// How the servers that have what is not in the folder were when they were last asked.
+    pub servers: Mutex<Vec<Pulse>>,
     /// Where it keeps what it has, to tell how full the disks are.
     pub folders: Folders,
 }
@@ -227,6 +231,7 @@ impl App {
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING_MAX),
             felt: Mutex::new((Instant::now(), None)),
+            servers: Mutex::default(),
             stopped: Mutex::default(),
             keep_days: config.keep_days,
             keep_log_days: config.keep_log_days,
@@ -356,6 +361,10 @@ impl App {
         if let Some(why) = fault {
             report = report.detail(why);
         }
+        for Pulse { keeper, title, fault } in self.servers.lock().iter() {
+            report = report.needed(keeper.word(), fault.is_none());
+            report = report.detail(fault.clone().unwrap_or_else(|| title.clone()));
+        }
         let unread = self.unread();
         report = report.needed("data_query", unread.is_none());
         if let Some(why) = unread {
@@ -393,6 +402,13 @@ impl App {
             Some(why) if self.anchoring.is_disabled() => report.disabled("anchoring", why),
             Some(why) => report.optional("anchoring", false).detail(why),
         }
+    }
+
+    /// What of the store is kept where, and by what people know that.
+    pub fn kept(&self) -> Value {
+        let folder = &self.opened.folder;
+        let (log, chunks) = (folder.kept.log.word(), folder.kept.chunks.word());
+        json!({ "log": log, "chunks": chunks, "at": folder.elsewhere() })
     }
 
     fn report_sync(&self, report: HealthReport) -> HealthReport {

@@ -28,7 +28,7 @@ pub(crate) mod servers;
 pub use chain::MongoChain;
 pub use fact_log::MongoLog;
 pub use lock::MongoLock;
-pub use server::{Mongo, Opening};
+pub use server::{Mongo, Opening, Reached};
 
 #[cfg(test)]
 mod tests;

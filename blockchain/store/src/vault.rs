@@ -5,6 +5,7 @@
 //!
 //! In one file because it is what all of `vault/` looks like to a service: one type, with what its methods answer.
 
+pub mod audit;
 pub mod chunk_rows;
 pub mod collect;
 pub mod committer;
@@ -24,7 +25,7 @@ use self::committer::{
     Committed, Committer, Done, DoubtfulCopies, Fact, Start, Submission, satisfies,
 };
 use self::facts::VaultFact;
-use self::follow::follow;
+use self::follow::{Following, follow_watched};
 use self::projection::Projection;
 use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
@@ -169,15 +170,35 @@ impl Vault {
 
     /// Follows the log of a store that is kept elsewhere, and opens it.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
+        Self::open_elsewhere_watched(store, None, &|_, _| true)
+    }
+
+    /// The same. `only_read` says why nothing may be written, if so; `progress` hears how many bytes of the log, of how
+    /// many, are read, and ends the opening by `false`: the next one goes on from there.
+    pub fn open_elsewhere_watched(
+        store: Elsewhere,
+        only_read: Option<String>,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<Self, StoreError> {
         let Elsewhere { log, blobs, start, cipher, index, project } = store;
         let projection = Arc::new(Projection::new(blobs.clone(), project));
         cipher.bind_rows(is_bound(index.as_ref())?);
         projection.check(index.as_ref())?;
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &cipher, &from)?;
+        let at = follow_watched(
+            Following {
+                log: log.as_ref(),
+                blobs: blobs.as_ref(),
+                index: index.as_ref(),
+                projection: &projection,
+                cipher: &cipher,
+            },
+            &from,
+            progress,
+        )?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
         let followed = Followed { log, blobs, at, damage, loss: None, unread };
-        Self::new(VaultParts { followed, cipher, index, projection, only_read: None })
+        Self::new(VaultParts { followed, cipher, index, projection, only_read })
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be

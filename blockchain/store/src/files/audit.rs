@@ -108,6 +108,13 @@ pub fn audit(
     Ok(found)
 }
 
+/// Audits the label and the keys of a folder alone.
+pub(crate) fn audit_labels(disk: &dyn Disk) -> Result<Audit, StoreError> {
+    let mut found = Audit::default();
+    labels::audit(disk, &mut found)?;
+    Ok(found)
+}
+
 /// The files there are to read.
 struct FolderListing {
     logs: Vec<u32>,

@@ -31,6 +31,7 @@ use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
+use lucid_store::backend::{Kept, opening};
 use lucid_store::contract::chain::{ChainStore, Stretch};
 use lucid_store::files::audit::audit;
 use lucid_store::files::chain;
@@ -49,6 +50,7 @@ struct FolderFacts<'a> {
     store: [u8; 16],
     vault: &'a Vault,
     damage: &'a [lucid_store::Damage],
+    kept: Kept,
 }
 
 fn findings(id: &SessionId, verified: SessionVerified) -> Findings {
@@ -97,6 +99,7 @@ impl VerifySessions for Local {
             store: self.data.folder.store,
             vault: &self.data.vault,
             damage: &self.data.damage(),
+            kept: self.data.folder.kept,
         };
         let suspects = self.verify_folder(&disk, FOLDER_OWNER, &mut all, &facts, progress)?;
         let mut ids = Vec::new();
@@ -156,7 +159,10 @@ impl Local {
         opened: &FolderFacts<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> anyhow::Result<HashSet<(u32, u64)>> {
-        let found = audit(disk, Some(opened.vault.cipher()), opened.store, None, progress)?;
+        let found = match opened.kept.is_here() {
+            true => audit(disk, Some(opened.vault.cipher()), opened.store, None, progress)?,
+            false => opening::audit(disk.as_ref(), opened.vault, progress)?,
+        };
         findings.records += found.records;
         findings.bytes += found.plain_bytes;
         let suspects =
@@ -318,10 +324,19 @@ impl Local {
         now: Timestamp,
         all: &mut Findings,
     ) -> anyhow::Result<()> {
-        let facts =
-            FolderFacts { store: opened.store, vault: &opened.vault, damage: &opened.damage() };
+        let facts = FolderFacts {
+            store: opened.store,
+            vault: &opened.vault,
+            damage: &opened.damage(),
+            kept: opened.kept(),
+        };
         self.verify_folder(&opened.disk, folder, all, &facts, &|_, _| {})?;
-        for damage in chain::audit::audit(opened.disk.as_ref(), opened.store)? {
+        // The files of blocks, where there are any. Elsewhere a block is read whole when it is validated.
+        let damaged = match opened.kept().is_here() {
+            true => chain::audit::audit(opened.disk.as_ref(), opened.store)?,
+            false => Vec::new(),
+        };
+        for damage in damaged {
             let damage = format!("{folder}/{damage}");
             if !all.damage.contains(&damage) {
                 all.damage.push(damage);
