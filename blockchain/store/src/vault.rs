@@ -174,7 +174,8 @@ impl Vault {
         cipher.bind_rows(is_bound(index.as_ref())?);
         projection.check(index.as_ref())?;
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &cipher, &from)?;
+        let (to, rows) = (log.as_ref(), index.as_ref());
+        let at = follow(to, blobs.as_ref(), rows, &projection, &cipher, &from, &|_| true)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
         let followed = Followed { log, blobs, at, damage, loss: None, unread };
         Self::new(VaultParts { followed, cipher, index, projection, only_read: None })
@@ -550,6 +551,7 @@ impl Vault {
                     None => matters(&plain),
                 }
             },
+            stands: &|unit| Ok(!unit_rows::is_retired(self.index.as_ref(), unit)?),
             go_on_behind: &mut || {
                 self.begin_log()?;
                 // An index that stood in what is replaced would be refused.
