@@ -15,8 +15,9 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Asks them until the shutdown is asked for; at once where all is in the folder.
 pub async fn feel(app: Arc<App>, shutdown: Shutdown) {
+    let errand = Errand::of("servers");
     while !shutdown.is_asked() && !app.opened.folder.kept.is_here() {
-        let asked = round(&app, &Errand::of("servers"), |app| {
+        let asked = round(&app, &errand, |app| {
             let pulse = app.opened.folder.pulse();
             for felt in pulse.iter().filter(|felt| felt.fault.is_some()) {
                 tracing::warn!(server = felt.title, why = felt.fault, "a server is no use now");

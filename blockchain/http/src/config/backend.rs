@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use lucid_api::address::Address;
-
 use super::secret::Secret;
 use super::{ConfigError, Environment, Key, Settings, Values};
 use crate::Service;

@@ -69,8 +69,11 @@ async fn blocks_are_there_after_a_restart_and_for_an_empty_disk() {
     let server = Server::start_with(&second, &settings(&remote, &[])).await;
     let (code, found) = server.get("/api/v1/transactions/tx-3").await;
     assert_eq!(code, 200, "{found}");
-    let (_, judged) = server.raw("POST", "/api/v1/chain/validate", Some("{}")).await;
-    assert_eq!(judged["valid"], true, "{judged}");
+    let all = Some(r#"{"full": true}"#);
+    let (_, judged) = server.raw("POST", "/api/v1/chain/maintenance", all).await;
+    assert_eq!(judged["status"], "completed", "{judged}");
+    assert_eq!(judged["integrity"]["faults"], 0, "{judged}");
+    assert!(judged["integrity"]["checked"].as_u64().unwrap() >= 2, "{judged}");
     server.stop().await;
 }
 

@@ -15,7 +15,7 @@ use crate::files::disk::Disk;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
 use crate::files::units::FileUnits;
-use crate::files::{self, Limits, ToRecover};
+use crate::files::{self, ChunksAre, Limits, LogElsewhere, ToRecover, mixed};
 use crate::frame::{Record, RecordKind};
 use crate::measured::{MeasuredBlobs, MeasuredLog};
 use crate::memory::blobs::MemoryBlobs;
@@ -59,10 +59,51 @@ fn in_files(disk: Arc<dyn Disk>) -> Tried {
         accept_loss: false,
         limits: TINY,
         progress: &|_, _| true,
+        chunks: ChunksAre::Here,
     });
-    let Followed { log, blobs, at, loss, damage, .. } = opened.unwrap();
+    tried(opened.unwrap())
+}
+
+fn tried(Followed { log, blobs, at, loss, damage, .. }: Followed) -> Tried {
     assert_eq!((loss, Vec::from(damage)), (None, vec![]));
     Tried { log, blobs, at }
+}
+
+/// Segments on this disk, under a log that is kept elsewhere.
+fn under_a_log(disk: Arc<dyn Disk>, log: Arc<dyn FactLog>, start: Position) -> Tried {
+    let units = Arc::new(FileUnits::new(disk.clone(), [7; 16]));
+    let parts = ToRecover {
+        disk: &disk,
+        store: [7; 16],
+        cipher: &Cipher::new(None),
+        index: &MemoryIndex::new(),
+        projection: &Projection::new(units, Arc::new(Nothing)),
+        accept_loss: false,
+        limits: TINY,
+        progress: &|_, _| true,
+        chunks: ChunksAre::LogElsewhere,
+    };
+    tried(mixed::recover_with_log(parts, LogElsewhere { log, start }).unwrap())
+}
+
+/// A log on this disk, whose chunks are kept elsewhere.
+fn beside_chunks(disk: Arc<dyn Disk>, blobs: Arc<dyn Blobs>) -> Tried {
+    let parts = ToRecover {
+        disk: &disk,
+        store: [7; 16],
+        cipher: &Cipher::new(None),
+        index: &MemoryIndex::new(),
+        projection: &Projection::new(blobs.clone(), Arc::new(Nothing)),
+        accept_loss: false,
+        limits: TINY,
+        progress: &|_, _| true,
+        chunks: ChunksAre::Elsewhere(blobs.as_ref()),
+    };
+    tried(mixed::recover_with_chunks(parts, blobs.clone()).unwrap())
+}
+
+fn disk() -> Arc<dyn Disk> {
+    Arc::new(SimulatedDisk::new())
 }
 
 fn in_memory() -> Tried {
@@ -80,18 +121,41 @@ fn every_back_end(test: impl Fn(&str, Tried)) {
     let slow = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
     slow.shorten_reads(301);
     test("files, read in pieces", in_files(Arc::new(slow)));
+    let log = Arc::new(MemoryLog::new());
+    test("segments under a log elsewhere", under_a_log(disk(), log, MemoryLog::start()));
+    let blobs = Arc::new(MemoryBlobs::new());
+    test("a log in files beside chunks elsewhere", beside_chunks(disk(), blobs));
     #[cfg(feature = "s3")]
     {
         use crate::s3::tests as s3;
         test("objects", beside_memory(s3::in_objects(s3::nothing())));
         test("objects, where calls fail", beside_memory(s3::in_objects(s3::where_calls_fail())));
         s3::on_a_server(|blobs| test("objects on a server", beside_memory(blobs)));
+        for (name, objects) in [
+            ("a log in files beside objects", s3::nothing()),
+            ("a log in files beside objects where calls fail", s3::where_calls_fail()),
+        ] {
+            test(name, beside_chunks(disk(), Arc::new(s3::in_objects(objects))));
+        }
+        s3::on_a_server(|blobs| {
+            test(
+                "a log in files beside objects on a server",
+                beside_chunks(disk(), Arc::new(blobs)),
+            );
+        });
     }
     #[cfg(feature = "mongodb")]
     crate::mongo::servers::every_database(&|name, database| {
         let log = database.log();
         let at = log.start();
         test(name, Tried { log: Arc::new(log), blobs: Arc::new(MemoryBlobs::new()), at });
+    });
+    #[cfg(feature = "mongodb")]
+    crate::mongo::servers::every_database(&|name, database| {
+        let log = database.log();
+        let start = log.start();
+        let name = format!("segments under the log of a database, {name}");
+        test(&name, under_a_log(disk(), Arc::new(log), start));
     });
 }
 

@@ -10,6 +10,7 @@ use crate::contract::blobs::{
     Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
     Written,
 };
+use crate::contract::index::Changes;
 use crate::files::Limits;
 use crate::files::append::{Failure, Tail};
 use crate::files::disk::lengths::Lengths;
@@ -18,6 +19,7 @@ use crate::files::log::{FILE_MAX, FileHeader};
 use crate::files::rewrite::{self, NewSegment, RewrittenHeader};
 use crate::files::room::Room;
 use crate::files::segment::{self, FOLDER, Footer, REWRITTEN, Segments, placement_of};
+use crate::files::segment_rows::Named;
 use crate::files::units::FileUnits;
 use crate::files::watermark::Ends;
 use crate::frame::{self, Header, HeadersDigest, Record, RecordKind, Scanner, Step};
@@ -34,7 +36,21 @@ pub struct FileBlobs {
     room: Room,
     /// Held while a unit gets its number and its file: the next one is behind it.
     numbering: Mutex<()>,
+    /// What is to be known of a log that is kept elsewhere, if so.
+    alone: Option<Mutex<Alone>>,
 }
+
+/// Segments whose log is kept elsewhere.
+#[derive(Default)]
+struct Alone {
+    /// Whether a commit came behind all that were there at the start: what did not come by then never does.
+    is_passed: bool,
+    /// Segments made of others that no commit had switched to at the start.
+    left: Vec<u32>,
+}
+
+/// Records of one segment beside no log have sequences of its own, in the order of segments: so many for each.
+const SEQUENCES: u32 = 31;
 
 /// The segment that is written to.
 #[derive(Default)]
@@ -65,7 +81,29 @@ impl FileBlobs {
         let segments = Segments::new(units.disk.clone());
         let room = Room::new(units.disk.clone(), FOLDER);
         let (lengths, open, numbering) = (Lengths::default(), Mutex::default(), Mutex::default());
-        Self { units, limits, ends, segments, lengths, open, room, numbering }
+        Self { units, limits, ends, segments, lengths, open, room, numbering, alone: None }
+    }
+
+    /// The same segments under a log that is kept elsewhere.
+    pub(super) fn under_a_log_elsewhere(self) -> Self {
+        Self { alone: Some(Mutex::default()), ..self }
+    }
+
+    /// Removes segments that were made of others once a commit tells that none will switch to them any more.
+    pub(super) fn remove_later(&self, left: Vec<u32>) {
+        if let Some(alone) = &self.alone {
+            *alone.lock() = Alone { is_passed: false, left };
+        }
+    }
+
+    /// Removes what was left, if it is time to.
+    fn remove_left(&self) -> Result<(), StoreError> {
+        let Some(alone) = &self.alone else { return Ok(()) };
+        let left = {
+            let mut alone = alone.lock();
+            if alone.is_passed { std::mem::take(&mut alone.left) } else { Vec::new() }
+        };
+        if left.is_empty() { Ok(()) } else { self.remove(&left) }
     }
 
     /// Writes on where the last commit's chunks end, if that can be: otherwise the next chunk begins a segment.
@@ -123,6 +161,9 @@ impl FileBlobs {
             let number = ends.segment + 1;
             if number > FILE_MAX {
                 return Err(Failure::no_number(&segment::path(number - 1)));
+            }
+            if self.alone.is_some() {
+                ends.sequence = ends.sequence.max(u64::from(number) << SEQUENCES);
             }
             let previous = open.last_footer;
             let header = FileHeader { store: self.units.store, role: "chunks", number, previous };
@@ -258,12 +299,24 @@ impl Blobs for FileBlobs {
     }
 
     fn end(&self, now: bool) -> Result<(), CommitError> {
+        if let Err(error) = self.remove_left() {
+            tracing::warn!(%error, "what an interrupted rewriting left stays until the next start");
+        }
         let mut open = self.open.lock();
         let is_full = open.tail.as_ref().is_some_and(|tail| {
             tail.length() >= self.limits.segment_bytes
                 || self.ends.lock().sequence - open.first_sequence >= self.limits.segment_records
         });
         if now || is_full { self.end(&mut open) } else { Ok(()) }
+    }
+
+    fn note(&self, named: Option<(&Extent, usize)>, changes: &mut Changes<'_>) {
+        let Some(alone) = &self.alone else { return };
+        alone.lock().is_passed = true;
+        if let Some((extent, count)) = named {
+            let sequence = extent.first_sequence.saturating_add(count as u64);
+            Named { segment: extent.unit, end: extent.to, sequence }.note(changes);
+        }
     }
 
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {

@@ -5,9 +5,9 @@ use lucid_core::words::many_do;
 use std::sync::Arc;
 
 use super::pool::Work;
-use super::{Auditor, Range};
+use super::{Auditor, OtherHalf, Range};
 use crate::files::disk::DiskFile;
-use crate::files::log::{self, Beginning, Commit, FileHeader, Summary};
+use crate::files::log::{self, Beginning, Commit, FileHeader, Places, Summary};
 use crate::files::segment;
 use crate::files::watermark::Watermark;
 use crate::frame::{Header, HeadersDigest, RecordKind, Scanner, Step};
@@ -214,6 +214,13 @@ impl Auditor<'_> {
                     batch.digest.add(&header);
                     work.add(file, &path, offset, header);
                 }
+                RecordKind::Places if matches!(self.other, Some(OtherHalf::Chunks(_))) => {
+                    work.passed(header.record_bytes());
+                    batch.facts = batch.facts.saturating_add(1);
+                    batch.digest.add(&header);
+                    let last = walk.chain.number;
+                    self.places(file.as_ref(), (&path, offset), &header, last)?;
+                }
                 RecordKind::Commit => {
                     work.passed(header.record_bytes());
                     self.found.commits += 1;
@@ -235,6 +242,30 @@ impl Auditor<'_> {
             // A commit may have been in what is damaged.
             walk.chain.known = false;
             self.log_was_damaged = true;
+        }
+        Ok(())
+    }
+
+    /// Where chunks of the commit behind the last one are that are kept elsewhere.
+    fn places(
+        &mut self,
+        file: &dyn DiskFile,
+        (path, offset): (&str, u64),
+        header: &Header,
+        last: u64,
+    ) -> Result<(), StoreError> {
+        let Some(payload) = self.small_payload(file, path, offset, header)? else { return Ok(()) };
+        match Places::decode(&payload) {
+            Err(fault) => self.damage(path, offset, &fault.to_string()),
+            Ok(Places { extent, .. }) => {
+                self.ranges.entry(extent.unit).or_default().push(Range {
+                    commit: last.saturating_add(1),
+                    from: extent.from,
+                    to: extent.to,
+                    digest: extent.digest,
+                    log: format!("{path} at byte {offset}"),
+                });
+            }
         }
         Ok(())
     }

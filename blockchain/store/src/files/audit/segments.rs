@@ -9,7 +9,7 @@ use lucid_core::digest::ChunkName;
 use lucid_core::words::many_do;
 
 use super::pool::Work;
-use super::{Auditor, Range};
+use super::{Auditor, OtherHalf, Range};
 use crate::files::disk::{Disk, DiskFile};
 use crate::files::log::FileHeader;
 use crate::files::rewrite::RewrittenHeader;
@@ -472,7 +472,9 @@ impl Auditor<'_> {
         let from = if walk.number == number { offset } else { walk.begun };
         // Behind the last commit there is nothing in an open segment, and a footer in one that ended.
         let open = walk.number >= number.max(self.chunk_zone.0);
-        if open && walk.length > from && !self.log_was_damaged {
+        // Under a log that is kept elsewhere whole records may stand there, whose commits may still come.
+        let is_nothing = !matches!(self.other, Some(OtherHalf::Log(_)));
+        if is_nothing && open && walk.length > from && !self.log_was_damaged {
             self.found.torn.push(Damage::new(
                 &*walk.path,
                 from,
