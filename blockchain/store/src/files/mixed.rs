@@ -7,6 +7,8 @@
 //! as its files tell.
 
 mod adopt;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
