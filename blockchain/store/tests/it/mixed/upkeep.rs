@@ -8,6 +8,7 @@ use lucid_store::StoreError;
 use lucid_store::files::audit::{Audit, OtherHalf, audit_with};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::disk::view::{Settled, View};
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::Ending;
 use lucid_store::memory::index::MemoryIndex;
@@ -336,6 +337,49 @@ fn a_chunk_that_rots_under_a_log_is_named_and_healed_by_another_copy() {
     all_read(&vault, &chunks);
     drop(vault);
     all_read(&under.open(&fresh()), &chunks);
+}
+
+/// Opens what a crash left without writing, sees what a start sees, and leaves the disk as it was.
+fn look(disk: &SimulatedDisk, open: &dyn Fn(Arc<dyn Disk>, &Arc<MemoryIndex>) -> Vault) {
+    let (before, seen) = (disk.calls(), fresh());
+    let settled = Settled::not_yet("it is only looked at".into());
+    let view: Arc<dyn Disk> = Arc::new(View::of(Arc::new(disk.clone()), settled.clone()));
+    let vault = open(view, &seen);
+    settled.settle();
+    assert!(vault.read_only().is_some() && vault.loss().is_none());
+    assert_eq!(vault.damage(), []);
+    vault.close().unwrap();
+    drop(vault);
+    assert_eq!(disk.calls(), before);
+    let index = fresh();
+    let vault = open(Arc::new(disk.clone()), &index);
+    assert_eq!((vault.read_only(), index.rows()), (None, seen.rows()));
+}
+
+#[test]
+fn what_only_reads_one_half_sees_what_a_start_sees_and_writes_nothing() {
+    let under = Under::new();
+    let vault = under.open(&fresh());
+    fill(&vault, 0, 5);
+    // What was never synced.
+    let last = segments(&under.disk).pop().unwrap();
+    under.disk.open(&last).unwrap().unwrap().append(&[&chunk(77, 900)]).unwrap();
+    for seed in 0..20 {
+        let disk = under.disk.after_power_cut(under.disk.calls(), seed);
+        look(&disk, &|disk, index| {
+            under_a_log::open_on(&under.store, disk, &under.log, index, false).unwrap()
+        });
+    }
+    let beside = Beside::new();
+    let vault = beside.open(&fresh());
+    fill(&vault, 0, 5);
+    for seed in 0..20 {
+        let disk = beside.disk.after_power_cut(beside.disk.calls() - 1, seed);
+        look(&disk, &|disk, index| {
+            let chunks = Arc::new(beside.chunks.clone());
+            beside_chunks::open_on(&beside.store, disk, chunks, index, false).unwrap()
+        });
+    }
 }
 
 #[test]
