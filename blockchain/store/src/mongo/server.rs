@@ -316,6 +316,21 @@ impl Connection {
         }
     }
 
+    /// The first of the documents that a query finds, by their `_id`, as one read sees them.
+    pub(super) fn first(
+        &self,
+        collection: &str,
+        wanted: &Document,
+        concern: ReadConcern,
+    ) -> impl Future<Output = Result<Option<Document>, Error>> + Send + use<> {
+        let (wanted, patience) = (wanted.clone(), self.patience);
+        let collection = self.collection(collection);
+        async move {
+            let first = collection.find_one(wanted).sort(doc! { "_id": 1 });
+            first.read_concern(concern).max_time(patience).await
+        }
+    }
+
     /// Documents in the order of their `_id`, as one read sees them: so many at most, and not much more than
     /// [`PAGE_BYTES`].
     pub(super) fn page(
