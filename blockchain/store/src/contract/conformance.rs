@@ -86,6 +86,7 @@ fn every_back_end(test: impl Fn(&str, Tried)) {
         test("objects", beside_memory(s3::in_objects(s3::nothing())));
         test("objects, where calls fail", beside_memory(s3::in_objects(s3::where_calls_fail())));
         s3::on_a_server(|blobs| test("objects on a server", beside_memory(blobs)));
+        s3::over_http(|name, blobs| test(name, beside_memory(blobs)));
     }
     #[cfg(feature = "mongodb")]
     crate::mongo::servers::every_database(&|name, database| {

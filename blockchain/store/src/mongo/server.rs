@@ -112,8 +112,9 @@ impl Mongo {
     /// Removes the database, with all that is in it.
     #[cfg(test)]
     pub(crate) fn drop_database(&self) {
-        let database = self.connection.database.clone();
-        self.connection.call(async move { database.drop().await }).unwrap();
+        let Connection { database, driver, .. } = self.connection.clone();
+        let dropped = driver.wait(Duration::from_secs(60), async move { database.drop().await });
+        dropped.unwrap().unwrap();
     }
 }
 

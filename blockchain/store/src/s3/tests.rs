@@ -1,8 +1,11 @@
 //! Chunks in a bucket, where calls fail and processes end.
 
 mod given;
+mod proxied;
 mod servers;
 mod whole;
+
+pub(crate) use proxied::over_http;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +67,14 @@ pub(crate) fn on_a_server(test: impl FnOnce(S3Blobs)) {
             bucket.delete(folder, &name).unwrap();
         }
     }
+}
+
+/// Where servers are to be there, tests do not pass for want of them.
+#[test]
+fn a_run_that_is_to_have_servers_has_one() {
+    #[expect(clippy::disallowed_methods, reason = "it says which servers this run of tests has")]
+    let required = std::env::var("LUCID_TEST_SERVERS").is_ok_and(|value| value == "required");
+    assert!(!required || server().is_some(), "LUCID_TEST_S3_ENDPOINT is to name a server");
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment of the tests names the server")]

@@ -1,13 +1,14 @@
 //! What the suite of chains does not ask: answers that are lost, documents that are not what was written, other
 //! copies, and a database that was put back.
 
+use lucid_core::transaction::id_digest;
 use mongodb::bson::{Bson, Document};
 
 use crate::contract::chain::conformance::{all_from, assert_holds, chain_of, next, next_of};
 use crate::contract::chain::{AppendedBlock, Body, ChainStore, KeptBlock};
 use crate::mongo::chain::block::{Beside, Head, PART_BYTES};
 use crate::mongo::scripted::{Ending, Scripted};
-use crate::mongo::servers::{LONG, SHORT, open};
+use crate::mongo::servers::{LONG, Proxied, SHORT, open};
 use crate::{CommitError, StoreError};
 
 /// The answer is of another implementation, which was written after `docs/FORMATS.md`.
@@ -200,6 +201,26 @@ fn pruning_names_a_block_that_is_damaged_spares_its_body_and_goes_on() {
     let pruned = chain.prune(9).unwrap();
     assert_eq!((pruned.blocks, named(&pruned)), (0, vec!["block 8 of the chain".to_owned()]));
     assert_eq!(chain.pruned_below(), 8);
+}
+
+#[test]
+fn what_is_absent_takes_two_round_trips_and_what_is_there_one() {
+    let server = Proxied::scripted();
+    let database = server.open(LONG);
+    let chain = database.0.chain().unwrap();
+    let blocks = chain_of(&[2, 2]);
+    chain.append_run(&blocks).unwrap();
+    let there = blocks[1].transactions[1].id_digest();
+    for (id, trips) in [(there, 1), (id_digest("nobody"), 2)] {
+        server.proxy.forget();
+        assert_eq!(chain.contains(&id).unwrap(), trips == 1);
+        let asked = server.proxy.seen("find", "");
+        assert_eq!(asked.len(), trips);
+        assert_eq!(asked.iter().filter(|asked| asked.how == "linearizable").count(), trips - 1);
+    }
+    server.proxy.forget();
+    assert_eq!(chain.anchors_of("nobody's", None).unwrap(), []);
+    assert_eq!(server.proxy.seen("find", "").len(), 2);
 }
 
 #[test]
