@@ -29,7 +29,8 @@ pub mod measured;
 pub mod memory;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
-#[cfg(all(test, any(feature = "mongodb", feature = "s3")))]
+#[cfg(test)]
+#[cfg(any(feature = "mongodb", feature = "s3"))]
 pub(crate) mod proxy;
 pub mod registry;
 #[cfg(any(feature = "mongodb", feature = "s3"))]

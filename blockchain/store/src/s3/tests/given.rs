@@ -52,7 +52,8 @@ fn the_last_number_is_refused_in_a_sentence_before_it_is_given() {
     assert!(keep(&blobs, &[2]).extent.unit > kept.extent.unit);
     let near = blobs.begin(numbers::MADE | (last - 4_000), Origin::default()).unwrap().number();
     assert!(near > numbers::MADE | (last - 4_000));
-    let reopened = (0..4).map(|_| S3Blobs::over(bucket(&objects, PATIENT), STORE).map(drop));
+    let reopen = |_| S3Blobs::over(bucket(&objects, PATIENT), STORE).map(drop);
+    let reopened: Vec<_> = (0..4).map(reopen).collect();
     let Some(Err(refused)) = reopened.last() else { panic!("all numbers were taken") };
     assert!(
         refused.to_string().contains("which is all that one store can tell apart"),
