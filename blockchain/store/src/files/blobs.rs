@@ -1,11 +1,14 @@
 //! Chunk records in segments: what is written goes to the end of the newest one.
 
+mod alone;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
+use self::alone::Alone;
 use crate::contract::blobs::{
     Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
     Written,
@@ -19,7 +22,6 @@ use crate::files::log::{FILE_MAX, FileHeader};
 use crate::files::rewrite::{self, NewSegment, RewrittenHeader};
 use crate::files::room::Room;
 use crate::files::segment::{self, FOLDER, Footer, REWRITTEN, Segments, placement_of};
-use crate::files::segment_rows::Named;
 use crate::files::units::FileUnits;
 use crate::files::watermark::Ends;
 use crate::frame::{self, Header, HeadersDigest, Record, RecordKind, Scanner, Step};
@@ -37,20 +39,8 @@ pub struct FileBlobs {
     /// Held while a unit gets its number and its file: the next one is behind it.
     numbering: Mutex<()>,
     /// What is to be known of a log that is kept elsewhere, if so.
-    alone: Option<Mutex<Alone>>,
+    alone: Option<Alone>,
 }
-
-/// Segments whose log is kept elsewhere.
-#[derive(Default)]
-struct Alone {
-    /// Whether a commit came behind all that were there at the start: what did not come by then never does.
-    is_passed: bool,
-    /// Segments made of others that no commit had switched to at the start.
-    left: Vec<u32>,
-}
-
-/// Records of one segment beside no log have sequences of its own, in the order of segments: so many for each.
-const SEQUENCES: u32 = 31;
 
 /// The segment that is written to.
 #[derive(Default)]
@@ -86,24 +76,14 @@ impl FileBlobs {
 
     /// The same segments under a log that is kept elsewhere.
     pub(super) fn under_a_log_elsewhere(self) -> Self {
-        Self { alone: Some(Mutex::default()), ..self }
+        Self { alone: Some(Alone::default()), ..self }
     }
 
     /// Removes segments that were made of others once a commit tells that none will switch to them any more.
     pub(super) fn remove_later(&self, left: Vec<u32>) {
         if let Some(alone) = &self.alone {
-            *alone.lock() = Alone { is_passed: false, left };
+            alone.remove_later(left);
         }
-    }
-
-    /// Removes what was left, if it is time to.
-    fn remove_left(&self) -> Result<(), StoreError> {
-        let Some(alone) = &self.alone else { return Ok(()) };
-        let left = {
-            let mut alone = alone.lock();
-            if alone.is_passed { std::mem::take(&mut alone.left) } else { Vec::new() }
-        };
-        if left.is_empty() { Ok(()) } else { self.remove(&left) }
     }
 
     /// Writes on where the last commit's chunks end, if that can be: otherwise the next chunk begins a segment.
@@ -163,7 +143,7 @@ impl FileBlobs {
                 return Err(Failure::no_number(&segment::path(number - 1)));
             }
             if self.alone.is_some() {
-                ends.sequence = ends.sequence.max(u64::from(number) << SEQUENCES);
+                ends.sequence = ends.sequence.max(alone::first_sequence(number));
             }
             let previous = open.last_footer;
             let header = FileHeader { store: self.units.store, role: "chunks", number, previous };
@@ -299,7 +279,10 @@ impl Blobs for FileBlobs {
     }
 
     fn end(&self, now: bool) -> Result<(), CommitError> {
-        if let Err(error) = self.remove_left() {
+        let left = self.alone.as_ref().map(Alone::take_left).unwrap_or_default();
+        if !left.is_empty()
+            && let Err(error) = self.remove(&left)
+        {
             tracing::warn!(%error, "what an interrupted rewriting left stays until the next start");
         }
         let mut open = self.open.lock();
@@ -311,11 +294,8 @@ impl Blobs for FileBlobs {
     }
 
     fn note(&self, named: Option<(&Extent, usize)>, changes: &mut Changes<'_>) {
-        let Some(alone) = &self.alone else { return };
-        alone.lock().is_passed = true;
-        if let Some((extent, count)) = named {
-            let sequence = extent.first_sequence.saturating_add(count as u64);
-            Named { segment: extent.unit, end: extent.to, sequence }.note(changes);
+        if let Some(alone) = &self.alone {
+            alone.note(named, changes);
         }
     }
 

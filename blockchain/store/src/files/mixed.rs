@@ -1,5 +1,5 @@
-//! One half of a store in files and the other one elsewhere: segments under a log that is kept elsewhere, or a log beside
-//! chunks that are.
+//! One half of a store in files and the other one elsewhere: segments under a log that is kept elsewhere, or a log
+//! beside chunks that are.
 //!
 //! Both promise what a folder promises that has both. What a commit names is durable before the commit is, so that a
 //! crash between the two leaves chunks that nothing names: these are no damage, and go with the next collection. Which
@@ -7,6 +7,8 @@
 //! as its files tell.
 
 mod adopt;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -50,7 +50,12 @@ impl Death {
 
 /// Everything that was acknowledged behind fewer calls than these is there, whole; what was refused is not; and of
 /// what is there, the chunks are.
-fn check(told: &Told, before: usize, vault: &Vault, index: &MemoryIndex) -> Result<(), String> {
+fn check(
+    told: &[(Entry, Answer)],
+    before: usize,
+    vault: &Vault,
+    index: &MemoryIndex,
+) -> Result<(), String> {
     let seen = facts_of(index);
     for (number, (entry, answer)) in told.iter().enumerate() {
         let there = entry.facts.iter().filter(|fact| seen.contains(fact)).count();

@@ -343,6 +343,7 @@ impl Recovery<'_> {
                 "the commit's facts are not the ones before it",
             ));
         }
+        self.miss_places(batch.group.damaged || !facts_match(&batch));
         self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
             // The commit's own chunks begin where it says, even if something is wrong with what is before them; also
@@ -390,6 +391,7 @@ impl Recovery<'_> {
             let why = "the summary's facts are not the ones before it";
             self.damage.push(Damage::new(path.as_str(), end - COMMIT_RECORD_BYTES, why));
         }
+        self.miss_places(group.damaged || !same);
         // The chunks first: some of the facts may be about them.
         self.take_in_chunks((summary.segment, summary.segment_to))?;
         self.replay(&group, &path)?;
@@ -430,19 +432,27 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Where a batch is not what it was, a record may be missing that said where chunks are that are kept elsewhere.
+    fn miss_places(&mut self, is_damaged: bool) {
+        if is_damaged && !self.has_segments() {
+            self.miss_commits();
+        }
+    }
+
     /// Notes where chunks are that are kept elsewhere.
     fn place(&mut self, header: &Header, payload: &[u8], path: &str, offset: u64) {
-        match Places::decode(payload).map_err(|fault| fault.to_string()) {
+        let why = match Places::decode(payload) {
             Ok(places) if header.name == header.payload_digest => {
                 for (name, placement) in &places.chunks {
                     chunk_rows::place(&mut self.changes, name, placement);
                 }
+                return;
             }
-            Ok(_) => {
-                self.damage.push(Damage::new(path, offset, "the record's name is not its digest"))
-            }
-            Err(why) => self.damage.push(Damage::new(path, offset, why)),
-        }
+            Ok(_) => "the record's name is not its digest".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        self.damage.push(Damage::new(path, offset, why));
+        self.miss_places(true);
     }
 }
 

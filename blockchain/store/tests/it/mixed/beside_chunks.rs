@@ -1,6 +1,5 @@
 //! Power cuts and kills behind every call of a disk with a log, whose chunks are kept elsewhere.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_store::StoreError;
@@ -9,7 +8,6 @@ use lucid_store::files::audit::{OtherHalf, audit_with};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::{SimulatedDisk, SyncPoint};
 use lucid_store::files::{UnopenedStore, open_with_chunks};
-use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 
@@ -76,7 +74,7 @@ impl Tape {
 fn record(encrypted: bool) -> Tape {
     let store = Store::new(encrypted);
     let disk = store.disk();
-    let chunks = ChunksAside::with(MemoryBlobs::new(), Vec::new(), &disk);
+    let chunks = ChunksAside::new(&disk);
     let mut tape = Tape { store, disk, chunks, told: Vec::new(), snapshots: Vec::new() };
     let index = fresh();
     let vault = tape.open(&index);
@@ -105,7 +103,7 @@ fn record(encrypted: bool) -> Tape {
     tape.commit(&vault, Entry::new(21, 2, vec![]));
     tape.snapshot(&index);
     tape.disk = tape.disk.after_kill(tape.disk.calls());
-    tape.chunks = ChunksAside::with(tape.chunks.inner.clone(), tape.chunks.put(), &tape.disk);
+    tape.chunks = tape.chunks.beside(&tape.disk);
     drop(vault);
 
     let vault = tape.open(&index);
@@ -139,12 +137,7 @@ fn check_audit(
     }
 }
 
-/// Which units are there at the moment of death: those that were put, and perhaps the one that is on its way.
-fn there(tape: &Tape, before: usize) -> MemoryBlobs {
-    let units = tape.chunks.put().into_iter().filter(|(at, _)| *at < before);
-    tape.chunks.inner.only(&units.map(|(_, unit)| unit).collect::<BTreeSet<_>>())
-}
-
+/// Starts again with the units that were there, and perhaps the one that was on its way.
 fn revive(
     tape: &Tape,
     calls: usize,
@@ -153,7 +146,7 @@ fn revive(
     index: Arc<MemoryIndex>,
 ) -> Result<(), String> {
     let disk = death.of(&tape.disk, calls);
-    let chunks = Arc::new(there(tape, calls + usize::from(is_late)));
+    let chunks = Arc::new(tape.chunks.before(calls + usize::from(is_late)));
     check_audit(tape, &disk, chunks.as_ref(), false)?;
     let vault = sound(open(&tape.store, &disk, chunks.clone(), &index))?;
     check(&tape.told, calls + 1, &vault, &index)?;

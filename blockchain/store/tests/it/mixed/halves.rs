@@ -1,7 +1,7 @@
 //! The half of a store that is not on the disk: what it had at every moment is known, so that it can be given to a
 //! store that is opened again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
@@ -170,10 +170,12 @@ impl FactLog for LogAside {
 
 /// Chunks that are kept elsewhere, beside a disk whose calls tell the time.
 pub struct ChunksAside {
-    pub inner: MemoryBlobs,
+    inner: MemoryBlobs,
     disk: SimulatedDisk,
     /// Which units were put, and when.
     put: Mutex<Vec<(usize, u32)>>,
+    /// Which of them were taken back, and when. They stay, so that an earlier moment has them.
+    taken_back: Mutex<Vec<(usize, u32)>>,
     /// When the last unit was written that is not put yet.
     written_at: Mutex<usize>,
     /// So many of the next puts fail.
@@ -181,18 +183,36 @@ pub struct ChunksAside {
 }
 
 impl ChunksAside {
-    pub fn with(inner: MemoryBlobs, put: Vec<(usize, u32)>, disk: &SimulatedDisk) -> Arc<Self> {
+    pub fn new(disk: &SimulatedDisk) -> Arc<Self> {
         Arc::new(Self {
-            inner,
+            inner: MemoryBlobs::new(),
             disk: disk.clone(),
-            put: Mutex::new(put),
+            put: Mutex::default(),
+            taken_back: Mutex::default(),
             written_at: Mutex::default(),
             failing: Mutex::default(),
         })
     }
 
-    pub fn put(&self) -> Vec<(usize, u32)> {
-        self.put.lock().clone()
+    /// The same, beside another disk.
+    pub fn beside(&self, disk: &SimulatedDisk) -> Arc<Self> {
+        Arc::new(Self {
+            inner: self.inner.clone(),
+            disk: disk.clone(),
+            put: Mutex::new(self.put.lock().clone()),
+            taken_back: Mutex::new(self.taken_back.lock().clone()),
+            written_at: Mutex::default(),
+            failing: Mutex::default(),
+        })
+    }
+
+    /// What was there before this call of the disk.
+    pub fn before(&self, calls: usize) -> MemoryBlobs {
+        let units = |of: &Mutex<Vec<(usize, u32)>>| -> BTreeSet<u32> {
+            of.lock().iter().filter(|(at, _)| *at < calls).map(|(_, unit)| *unit).collect()
+        };
+        let there = &units(&self.put) - &units(&self.taken_back);
+        self.inner.only(&there)
     }
 
     pub fn fail_next(&self, puts: usize) {
@@ -242,7 +262,8 @@ impl Blobs for ChunksAside {
     }
 
     fn take_back(&self, written: &Written) -> Result<(), CommitError> {
-        self.inner.take_back(written)
+        self.taken_back.lock().push((self.disk.calls(), written.extent.unit));
+        Ok(())
     }
 
     fn end(&self, now: bool) -> Result<(), CommitError> {

@@ -8,6 +8,7 @@ use lucid_store::StoreError;
 use lucid_store::files::audit::{Audit, OtherHalf, audit_with};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::disk::view::{Settled, View};
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::Ending;
 use lucid_store::memory::index::MemoryIndex;
@@ -288,10 +289,12 @@ fn a_segment_that_may_still_be_switched_to_stays_until_it_cannot_be() {
         let live = names(&vault, &kept);
         let collection = vault.begin_collection().unwrap();
         let drops = under.log.made().len() + 1;
+        let mut is_told = false;
         collection
             .run(&live, &|_, _| Ok(true), &mut |_, _| {
-                if under.log.made().len() == drops {
+                if !is_told && under.log.made().len() == drops {
                     under.log.end_next(Ending::Lost);
+                    is_told = true;
                 }
                 true
             })
@@ -334,6 +337,49 @@ fn a_chunk_that_rots_under_a_log_is_named_and_healed_by_another_copy() {
     all_read(&vault, &chunks);
     drop(vault);
     all_read(&under.open(&fresh()), &chunks);
+}
+
+/// Opens what a crash left without writing, sees what a start sees, and leaves the disk as it was.
+fn look(disk: &SimulatedDisk, open: &dyn Fn(Arc<dyn Disk>, &Arc<MemoryIndex>) -> Vault) {
+    let (before, seen) = (disk.calls(), fresh());
+    let settled = Settled::not_yet("it is only looked at".into());
+    let view: Arc<dyn Disk> = Arc::new(View::of(Arc::new(disk.clone()), settled.clone()));
+    let vault = open(view, &seen);
+    settled.settle();
+    assert!(vault.read_only().is_some() && vault.loss().is_none());
+    assert_eq!(vault.damage(), []);
+    vault.close().unwrap();
+    drop(vault);
+    assert_eq!(disk.calls(), before);
+    let index = fresh();
+    let vault = open(Arc::new(disk.clone()), &index);
+    assert_eq!((vault.read_only(), index.rows()), (None, seen.rows()));
+}
+
+#[test]
+fn what_only_reads_one_half_sees_what_a_start_sees_and_writes_nothing() {
+    let under = Under::new();
+    let vault = under.open(&fresh());
+    fill(&vault, 0, 5);
+    // What was never synced.
+    let last = segments(&under.disk).pop().unwrap();
+    under.disk.open(&last).unwrap().unwrap().append(&[&chunk(77, 900)]).unwrap();
+    for seed in 0..20 {
+        let disk = under.disk.after_power_cut(under.disk.calls(), seed);
+        look(&disk, &|disk, index| {
+            under_a_log::open_on(&under.store, disk, &under.log, index, false).unwrap()
+        });
+    }
+    let beside = Beside::new();
+    let vault = beside.open(&fresh());
+    fill(&vault, 0, 5);
+    for seed in 0..20 {
+        let disk = beside.disk.after_power_cut(beside.disk.calls() - 1, seed);
+        look(&disk, &|disk, index| {
+            let chunks = Arc::new(beside.chunks.clone());
+            beside_chunks::open_on(&beside.store, disk, chunks, index, false).unwrap()
+        });
+    }
 }
 
 #[test]
@@ -384,7 +430,7 @@ fn a_log_beside_chunks_is_collected_condensed_and_its_index_made_anew() {
     let matters = |fact: &[u8]| Ok(number(fact).is_multiple_of(20));
     let condensed = collection.condense(&matters, &mut |_, _| true).unwrap();
     drop(collection);
-    assert!(condensed.logs_rewritten > 3 && log_bytes() * 2 < before, "{condensed:?}");
+    assert!(condensed.logs_rewritten > 3 && log_bytes() * 3 < before * 2, "{condensed:?}");
     assert!(repack(&vault).units_replaced > 0);
     let more = fill(&vault, 50, 6);
     beside.assert_sound();
@@ -446,13 +492,12 @@ fn chunks_whose_commits_are_damaged_are_taken_in() {
     };
     let logs: BTreeMap<String, Vec<u8>> =
         files(&beside.disk).into_iter().filter(|(path, _)| path.starts_with("log/")).collect();
-    let mut adopted = 0;
     for (path, bytes) in &logs {
         for offset in (0..bytes.len()).step_by(31) {
             let disk = beside.disk.fork();
             disk.flip(path, offset);
-            let damaged =
-                Beside { store: beside.store.clone(), disk, chunks: beside.chunks.clone() };
+            let kept = beside.chunks.only(&(1..=6).collect());
+            let damaged = Beside { store: beside.store.clone(), disk, chunks: kept };
             let vault = damaged.open_whatever(&fresh(), false);
             let what = format!("{path} at {offset}");
             assert_eq!(vault.read_only(), None, "{what}");
@@ -460,18 +505,11 @@ fn chunks_whose_commits_are_damaged_are_taken_in() {
             chunks.iter().for_each(|bytes| assert_eq!(reads(&vault, bytes), Ok(true), "{what}"));
             Entry::new(9_000, 1, vec![chunk(900, 100)]).commit(&vault).unwrap();
             drop(vault);
-            let log_bytes = |disk: &SimulatedDisk| -> usize {
-                let files = files(disk);
-                files.iter().filter(|(path, _)| path.starts_with("log/")).map(|f| f.1.len()).sum()
-            };
-            let before = log_bytes(&damaged.disk);
             let vault = damaged.open_whatever(&fresh(), false);
             chunks.iter().for_each(|bytes| assert_eq!(reads(&vault, bytes), Ok(true), "{what}"));
             assert_eq!(reads(&vault, &chunk(900, 100)), Ok(true), "{what}");
-            adopted += usize::from(before > log_bytes(&beside.disk));
         }
     }
-    assert!(adopted > 20, "{adopted}");
 }
 
 #[test]
