@@ -4,11 +4,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_http::errand::Errand;
+use lucid_http::health::HealthReport;
 use lucid_http::serve::Shutdown;
+use lucid_store::backend::Pulse;
+use serde_json::{Value, json};
 
 use super::round;
 use crate::app::App;
 use crate::ops::OpError;
+
+impl App {
+    /// What of the store is kept where, and by what people know that.
+    pub fn kept(&self) -> Value {
+        let folder = &self.opened.folder;
+        let (log, chunks) = (folder.kept.log.word(), folder.kept.chunks.word());
+        json!({ "log": log, "chunks": chunks, "at": folder.elsewhere() })
+    }
+
+    /// How these servers were when they were last asked.
+    pub(crate) fn report_servers(&self, mut report: HealthReport) -> HealthReport {
+        for Pulse { keeper, title, fault } in self.servers.lock().iter() {
+            report = report.needed(keeper.word(), fault.is_none());
+            report = report.detail(fault.clone().unwrap_or_else(|| title.clone()));
+        }
+        report
+    }
+}
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);

@@ -133,7 +133,9 @@ fn what_does_not_go_together_is_refused_before_anything_is_written() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     drop(make(&at("one"), &remote).unwrap());
-    drop(Service::start_with(&at("one"), &remote.variables()));
+    let service = Service::start_with(&at("one"), &remote.variables());
+    service.begin("s");
+    service.stop();
     let refused = |folder: &str, remote: &Remote| {
         Service::try_start(&at(folder), &remote.variables()).err().unwrap().to_string()
     };
@@ -159,7 +161,8 @@ fn what_does_not_go_together_is_refused_before_anything_is_written() {
     assert!(why.contains("and the folder is of store"), "{why}");
     let why = refused("one", &remote.with("LUCID_S3_PREFIX", new.get("LUCID_S3_PREFIX")));
     assert!(why.contains("is another store's: give this one a bucket or a prefix"), "{why}");
-    let why = refused("one", &remote.with("LUCID_S3_PREFIX", "nothing-is-here"));
+    let nothing = format!("{}/nothing", remote.get("LUCID_S3_PREFIX"));
+    let why = refused("one", &remote.with("LUCID_S3_PREFIX", nothing));
     assert!(why.contains("has nothing of this store, and its log has commits"), "{why}");
     let third = Remote::new().unwrap();
     let taken = third.with("LUCID_S3_PREFIX", new.get("LUCID_S3_PREFIX"));

@@ -1,5 +1,7 @@
 //! Folders whose store is in a database, over the scripted server: made, opened again, copied, and refused.
 
+#![cfg(feature = "mongodb")]
+
 use std::path::Path;
 use std::sync::Arc;
 

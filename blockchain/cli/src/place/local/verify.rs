@@ -1,4 +1,6 @@
 //! Verifying a folder: its files, its sessions, the chain beside it, and that all of them are of one time.
+//!
+//! In one file because each of these looks at what the others leave open.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
