@@ -51,7 +51,7 @@ pub(crate) use label::Labels;
 pub use label::{Lines, copy_name, parse_label, read_copy};
 use lock::lock;
 use making::{MAKING, begin_making, close_folders, end_making, make_folder, refuse_leftovers};
-pub use moving::{BEFORE_MOVE, MOVING_INDEX};
+pub use moving::{BEFORE_MOVE, MOVING_INDEX, MOVING_INDEX_HERE, kept_in};
 pub use notes::{Note, Noted};
 pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};

@@ -72,6 +72,13 @@ pub struct ToMove {
     pub log_bytes: u64,
 }
 
+impl ToMove {
+    /// Bytes that have not arrived.
+    pub fn bytes(&self) -> u64 {
+        (self.chunk_bytes + self.log_bytes).saturating_sub(self.bytes_there)
+    }
+}
+
 /// What was moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -93,6 +100,13 @@ pub struct Moved {
     pub left: Vec<Damage>,
     /// BLAKE3 of all that was compared. Equal content has equal digests, on whatever back-end.
     pub digest: [u8; 32],
+}
+
+impl Moved {
+    /// The digest in hex.
+    pub fn digest_text(&self) -> String {
+        hex::encode(self.digest)
+    }
 }
 
 /// Why a move did not come to its end. What has arrived stays, and running it again goes on from there, but where it
@@ -195,6 +209,18 @@ impl Vault {
                     .into(),
             )),
         }
+    }
+
+    /// How much there is to move of it, wherever it goes.
+    pub fn to_move(&self) -> Result<ToMove, StoreError> {
+        let mut all = ToMove { log_bytes: self.log().bytes()?, ..ToMove::default() };
+        each_page(self, |page| {
+            all.chunks += page.len() as u64;
+            all.chunk_bytes +=
+                page.iter().map(|(_, placement)| placement.record_bytes()).sum::<u64>();
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     /// Shows every fact of the log in order, with its record.
