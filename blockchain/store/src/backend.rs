@@ -234,7 +234,7 @@ impl Given {
     }
 }
 
-#[cfg(all(test, feature = "mongodb"))]
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]
