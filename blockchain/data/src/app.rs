@@ -28,7 +28,6 @@ use lucid_store::backend::Pulse;
 use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
@@ -361,10 +360,7 @@ impl App {
         if let Some(why) = fault {
             report = report.detail(why);
         }
-        for Pulse { keeper, title, fault } in self.servers.lock().iter() {
-            report = report.needed(keeper.word(), fault.is_none());
-            report = report.detail(fault.clone().unwrap_or_else(|| title.clone()));
-        }
+        report = self.report_servers(report);
         let unread = self.unread();
         report = report.needed("data_query", unread.is_none());
         if let Some(why) = unread {
@@ -402,13 +398,6 @@ impl App {
             Some(why) if self.anchoring.is_disabled() => report.disabled("anchoring", why),
             Some(why) => report.optional("anchoring", false).detail(why),
         }
-    }
-
-    /// What of the store is kept where, and by what people know that.
-    pub fn kept(&self) -> Value {
-        let folder = &self.opened.folder;
-        let (log, chunks) = (folder.kept.log.word(), folder.kept.chunks.word());
-        json!({ "log": log, "chunks": chunks, "at": folder.elsewhere() })
     }
 
     fn report_sync(&self, report: HealthReport) -> HealthReport {

@@ -237,7 +237,7 @@ impl Given {
     }
 }
 
-#[cfg(all(test, feature = "mongodb"))]
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

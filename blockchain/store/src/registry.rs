@@ -90,6 +90,8 @@ registry! {
         LACKING = 0x08,
         /// Which kinds of facts the index has taken in.
         KINDS = 0x09,
+        /// How far commits name segments, where the log is kept elsewhere.
+        NAMED = 0x0a,
         /// A move into this store is not at its end.
         MOVING = 0x20,
     }

@@ -26,12 +26,12 @@ use self::committer::{
     Committed, Committer, Done, DoubtfulCopies, Fact, Start, Submission, satisfies,
 };
 use self::facts::VaultFact;
-use self::follow::{Following, follow_watched};
+use self::follow::follow;
 use self::projection::Projection;
 use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Placement};
-use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
+use crate::contract::fact_log::{Condensed, Condensing, FactLog, Passed, Position, Replayed};
 use crate::contract::index::{Index, Look, Project, is_bound};
 use crate::crypt::{ChunkKey, Cipher};
 use crate::damage::DamageList;
@@ -186,17 +186,9 @@ impl Vault {
         cipher.bind_rows(is_bound(index.as_ref())?);
         projection.check(index.as_ref())?;
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow_watched(
-            Following {
-                log: log.as_ref(),
-                blobs: blobs.as_ref(),
-                index: index.as_ref(),
-                projection: &projection,
-                cipher: &cipher,
-            },
-            &from,
-            progress,
-        )?;
+        let (to, rows) = (log.as_ref(), index.as_ref());
+        let goes_on = |passed: Passed| progress(passed.done, passed.total);
+        let at = follow(to, blobs.as_ref(), rows, &projection, &cipher, &from, &goes_on)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
         let followed = Followed { log, blobs, at, damage, loss: None, unread };
         Self::new(VaultParts { followed, cipher, index, projection, only_read })
@@ -572,6 +564,7 @@ impl Vault {
                     None => matters(&plain),
                 }
             },
+            stands: &|unit| Ok(!unit_rows::is_retired(self.index.as_ref(), unit)?),
             go_on_behind: &mut || {
                 self.begin_log()?;
                 // An index that stood in what is replaced would be refused.

@@ -267,6 +267,7 @@ impl Copied {
             beside: false,
             typed: None,
             heard: Default::default(),
+            given: Default::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lucid_api::client::Append;
 use lucid_data_chain::config::{self, given};
 use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_http::config::Environment;
@@ -80,7 +81,8 @@ fn what_is_acknowledged_is_there_after_a_restart_and_for_an_empty_disk() {
 
     let service = Service::start_with(&first, &remote.variables());
     assert_eq!(bytes(service.client.data("s", None)), content);
-    service.client.append("open", &Default::default(), noise(3, 50_000)).unwrap();
+    let behind = Append { offset: 100_000, ..Append::default() };
+    service.client.append("open", &behind, noise(3, 50_000)).unwrap();
     service.stop();
 
     give_keys(&first, &second);
@@ -88,8 +90,41 @@ fn what_is_acknowledged_is_there_after_a_restart_and_for_an_empty_disk() {
     assert_eq!(bytes(service.client.data("s", None)), content);
     assert_eq!(bytes(service.client.data("open", None)).len(), 150_000);
     let there = service.client.session("s").unwrap();
-    assert_eq!(there.root, sealed.root);
+    assert_eq!(there.merkle_root, Some(sealed.merkle_root));
     service.stop();
+}
+
+#[test]
+fn chunks_in_a_bucket_go_beside_a_log_in_the_folder_and_segments_under_a_log_elsewhere() {
+    let Some(all) = Remote::new() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let content = noise(1, 3_000_000);
+    for (name, remote) in [("bucket", all.without("MONGO")), ("database", all.without("LUCID_S3"))]
+    {
+        let folder = home.path().join(name);
+        if name == "database" {
+            drop(make(&folder, &remote).unwrap());
+        }
+        let service = Service::start_with(&folder, &remote.variables());
+        service.begin("s");
+        service.client.append("s", &Default::default(), content.clone()).unwrap();
+        service.client.seal("s", &Default::default()).unwrap();
+        service.stop();
+        assert_eq!(folder.join("log").exists(), name == "bucket");
+        assert_eq!(folder.join("chunks").exists(), name == "database");
+        let refused = Service::try_start(&folder, &[]).err().unwrap().to_string();
+        assert!(refused.contains("no variable says where"), "{name}: {refused}");
+        fs::remove_dir_all(folder.join("index")).unwrap();
+        let service = Service::start_with(&folder, &remote.variables());
+        assert_eq!(bytes(service.client.data("s", None)), content, "{name}");
+        service.stop();
+    }
+    // A database beside segments is one folder's.
+    let remote = all.without("LUCID_S3");
+    let second = home.path().join("second");
+    give_keys(&home.path().join("database"), &second);
+    let refused = Service::try_start(&second, &remote.variables()).err().unwrap().to_string();
+    assert!(refused.contains("alone, which has the chunks"), "{refused}");
 }
 
 #[test]
@@ -98,7 +133,9 @@ fn what_does_not_go_together_is_refused_before_anything_is_written() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     drop(make(&at("one"), &remote).unwrap());
-    drop(Service::start_with(&at("one"), &remote.variables()));
+    let service = Service::start_with(&at("one"), &remote.variables());
+    service.begin("s");
+    service.stop();
     let refused = |folder: &str, remote: &Remote| {
         Service::try_start(&at(folder), &remote.variables()).err().unwrap().to_string()
     };
@@ -124,7 +161,8 @@ fn what_does_not_go_together_is_refused_before_anything_is_written() {
     assert!(why.contains("and the folder is of store"), "{why}");
     let why = refused("one", &remote.with("LUCID_S3_PREFIX", new.get("LUCID_S3_PREFIX")));
     assert!(why.contains("is another store's: give this one a bucket or a prefix"), "{why}");
-    let why = refused("one", &remote.with("LUCID_S3_PREFIX", "nothing-is-here"));
+    let nothing = format!("{}/nothing", remote.get("LUCID_S3_PREFIX"));
+    let why = refused("one", &remote.with("LUCID_S3_PREFIX", nothing));
     assert!(why.contains("has nothing of this store, and its log has commits"), "{why}");
     let third = Remote::new().unwrap();
     let taken = third.with("LUCID_S3_PREFIX", new.get("LUCID_S3_PREFIX"));

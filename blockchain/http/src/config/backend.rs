@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use lucid_api::address::Address;
-
 use super::secret::Secret;
 use super::{ConfigError, Environment, Key, Settings, Values};
 use crate::Service;
@@ -420,7 +418,7 @@ mod tests {
         let why = refusal(&BUCKET[1..]);
         assert!(why.contains("LUCID_S3_BUCKET is set and LUCID_S3_ENDPOINT is not"), "{why}");
         // A service without chunks is given the same environment.
-        let manager = Service { prefix: "BLOCK_MANAGER", ..SERVICE.clone() };
+        let manager = Service { prefix: "BLOCK_MANAGER", ..*SERVICE };
         assert_eq!(back_ends(&manager, &environment(&BUCKET)).unwrap(), BackEnds::default());
     }
 }

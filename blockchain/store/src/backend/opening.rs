@@ -8,10 +8,10 @@ use super::{Keeper, Kept};
 use crate::StoreError;
 use crate::contract::blobs::Blobs;
 use crate::contract::chain::ChainStore;
-use crate::files::audit::{Audit, audit_labels};
+use crate::files::audit::{Audit, OtherHalf, audit_labels, audit_with};
 use crate::files::disk::Disk;
 use crate::files::folder::DataFolder;
-use crate::files::{self, UnopenedStore};
+use crate::files::{self, LogElsewhere, UnopenedStore, log};
 use crate::vault::audit::Audited;
 use crate::vault::{Elsewhere, Vault};
 
@@ -23,14 +23,24 @@ pub fn open(
     progress: &dyn Fn(u64, u64) -> bool,
 ) -> Result<Vault, StoreError> {
     let Some(servers) = folder.servers() else { return files::open_watched(unopened, progress) };
-    match servers.kept() {
-        Kept { log: Keeper::MongoDb, chunks: Keeper::S3 } => {
-            let blobs = chunks_of(folder, servers, unopened.store)?;
+    let Kept { log, chunks } = servers.kept();
+    match (log == Keeper::MongoDb, chunks == Keeper::S3) {
+        (false, false) => files::open_watched(unopened, progress),
+        (true, true) => {
+            let is_unused = servers.is_unused()?;
+            let blobs = chunks_of(folder, servers, is_unused)?;
             follow(folder, servers, unopened, blobs, progress)
         }
-        kept => Err(StoreError::Folder(format!(
-            "this version keeps no store with {kept}: set both MONGO_URL and the LUCID_S3_ variables, or neither"
-        ))),
+        (true, false) => {
+            let (log, start) = servers.log(unopened.store)?;
+            files::open_with_log(unopened, LogElsewhere { log, start }, progress)
+        }
+        (false, true) => {
+            let logs = unopened.disk.list(log::FOLDER);
+            let logs = logs.map_err(StoreError::io(format!("listing {}/", log::FOLDER)))?;
+            let blobs = chunks_of(folder, servers, logs.is_empty())?;
+            files::open_with_chunks(unopened, blobs, progress)
+        }
     }
 }
 
@@ -70,18 +80,18 @@ pub fn open_to_move(
 fn chunks_of(
     folder: &DataFolder,
     servers: &Servers,
-    store: [u8; 16],
+    is_unused: bool,
 ) -> Result<Arc<dyn Blobs>, StoreError> {
     let reads = folder.only_read().is_some();
     servers.try_bucket(reads)?;
-    if servers.bucket_of()?.is_none() && !servers.is_unused()? {
+    if servers.bucket_of()?.is_none() && !is_unused {
         return Err(StoreError::Folder(format!(
             "{} has nothing of this store, and its log has commits: name the bucket and the prefix that its chunks \
              are in with LUCID_S3_BUCKET and LUCID_S3_PREFIX",
             servers.titles().pop().unwrap_or_default(),
         )));
     }
-    servers.blobs(store, reads)
+    servers.blobs(folder.store, reads)
 }
 
 fn follow(
@@ -98,9 +108,25 @@ fn follow(
     Vault::open_elsewhere_watched(elsewhere, only_read, progress)
 }
 
-/// Reads all that is kept of a store whose parts are not all in its folder, and of the folder its label and its keys,
-/// and says what is wrong. `progress` hears how many bytes of how many are read.
+/// Reads all that is kept of a store, wherever that is, and says what is wrong. `progress` hears how many bytes of how many are read.
 pub fn audit(
+    disk: &Arc<dyn Disk>,
+    kept: Kept,
+    vault: &Vault,
+    store: [u8; 16],
+    progress: &dyn Fn(u64, u64),
+) -> Result<Audit, StoreError> {
+    let half = match (kept.log == Keeper::MongoDb, kept.chunks == Keeper::S3) {
+        (true, false) => Some(OtherHalf::Log(vault.log())),
+        (false, true) => Some(OtherHalf::Chunks(vault.blobs())),
+        (false, false) => None,
+        (true, true) => return audit_elsewhere(disk.as_ref(), vault, progress),
+    };
+    audit_with(disk, Some(vault.cipher()), store, None, half, progress)
+}
+
+/// Of the folder its label and its keys; all else by its contracts.
+fn audit_elsewhere(
     disk: &dyn Disk,
     vault: &Vault,
     progress: &dyn Fn(u64, u64),

@@ -1,5 +1,7 @@
 //! Folders whose store is in a database, over the scripted server: made, opened again, copied, and refused.
 
+#![cfg(feature = "mongodb")]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -290,6 +292,82 @@ fn a_new_data_key_is_every_copys_and_another_root_key_is_refused() {
     let keys = Keys::open(&first, &options(Given::default())).unwrap();
     let why = keys.rotate().unwrap_err().to_string();
     assert!(why.contains("no variable says where"), "{why}");
+}
+
+/// How a data-chain opens its folder: with segments in it, as no bucket is given.
+fn with_segments(url: &str, makes_keys: bool) -> Options {
+    Options { service: "data-chain", ..options(given(url, makes_keys)) }
+}
+
+fn open_with_segments(root: &Path, options: &Options) -> Result<(DataFolder, Vault), StoreError> {
+    let folder = DataFolder::open(root, options)?;
+    let unopened = UnopenedStore {
+        disk: folder.disk.clone(),
+        store: folder.store,
+        cipher: folder.cipher.clone(),
+        index: folder.index()?,
+        project: Arc::new(Rows),
+        accept_loss: false,
+        limits: Default::default(),
+    };
+    let vault = opening::open(&folder, unopened, &|_, _| true)?;
+    Ok((folder, vault))
+}
+
+#[test]
+fn a_database_beside_segments_serves_the_folder_that_has_them_and_names_it_to_any_other() {
+    let (server, home) = (Scripted::start(), tempfile::tempdir().unwrap());
+    let (url, first) = (server.url("db"), home.path().join("first"));
+    let (folder, vault) = open_with_segments(&first, &with_segments(&url, true)).unwrap();
+    let bytes = b"what is in a segment";
+    let id = lucid_core::digest::ChunkId::from(blake3::hash(bytes));
+    let mut packer = Packer::new();
+    let chunk = vault.chunk(&mut packer, Default::default(), true, &id, bytes).unwrap();
+    vault.commit(Submission { chunks: vec![chunk], ..Submission::default() }).unwrap();
+    keep(&vault, "one");
+    drop((folder, vault));
+
+    let second = home.path().join("second");
+    give_keys(&first, &second);
+    let why = match open_with_segments(&second, &with_segments(&url, false)) {
+        Ok(_) => panic!("a second folder is served"),
+        Err(error) => error.to_string(),
+    };
+    let named = format!("serves the folder {} on ", first.display());
+    assert!(why.contains(&named) && why.contains("alone, which has the chunks"), "{why}");
+    assert!(!is_store(&second).unwrap());
+
+    // It is known by its label, wherever it is, and however it ended.
+    let moved = home.path().join("moved");
+    std::fs::rename(&first, &moved).unwrap();
+    let (folder, vault) = open_with_segments(&moved, &with_segments(&url, false)).unwrap();
+    assert_eq!(kept(&vault), ["one"]);
+    assert_eq!(vault.read_chunk(&mut packer, &id).unwrap().as_deref(), Some(&bytes[..]));
+    folder.remove_index().unwrap();
+    drop((folder, vault));
+    let (folder, vault) = open_with_segments(&moved, &with_segments(&url, false)).unwrap();
+    assert_eq!(vault.read_chunk(&mut packer, &id).unwrap().as_deref(), Some(&bytes[..]));
+    let found = opening::audit(&folder.disk, folder.kept, &vault, folder.store, &|_, _| ());
+    let found = found.unwrap();
+    assert_eq!((found.damage, found.chunks), (Vec::new(), 1));
+    drop((folder, vault));
+
+    // A label that was put back from before it said which folder it is does not claim to be it.
+    for name in ["STORE", "STORE.copy"] {
+        let path = moved.join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with("copy:") && !line.starts_with("checksum:"));
+        let bare: String = lines.map(|line| format!("{line}\n")).collect();
+        let sum = blake3::hash(bare.as_bytes()).to_hex();
+        std::fs::write(&path, format!("{bare}checksum: {}\n", &sum[..32])).unwrap();
+    }
+    let why = match open_with_segments(&moved, &with_segments(&url, false)) {
+        Ok(_) => panic!("a folder without a name is served"),
+        Err(error) => error.to_string(),
+    };
+    assert!(why.contains("does not say which folder it is"), "{why}");
 }
 
 #[test]

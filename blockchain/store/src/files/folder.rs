@@ -137,7 +137,13 @@ impl DataFolder {
             may_become_one(root, options)?;
             // Nothing is made before everything was seen to be there that will be needed.
             servers = Servers::reach(&options.given, options.service)?;
-            servers.as_ref().map_or(Ok(()), |servers| servers.try_bucket(false))?;
+            if let Some(servers) = &servers {
+                servers.try_bucket(false)?;
+                if let Some(lock) = servers.lock() {
+                    let disk = RealDisk::for_reading(root);
+                    elsewhere::look(&disk, options, servers, lock.as_ref())?;
+                }
+            }
         }
         make_folder(root).map_err(|error| StoreError::unwritable(root, error))?;
         link::check(root)?;
@@ -197,6 +203,9 @@ impl DataFolder {
         let lock = servers.as_ref().and_then(|servers| servers.lock());
         if let (Some(servers), Some(lock)) = (&servers, &lock) {
             elsewhere::check(options, servers, lock.as_ref(), store.id, &signing_seed)?;
+            if settle {
+                elsewhere::claim(root, options, servers, lock.as_ref(), &store)?;
+            }
         }
         let (cipher, key_export) = if store.keyed {
             let keys = match &lock {

@@ -8,6 +8,7 @@ use super::Call;
 use crate::contract::blobs::{
     Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, UnitKind, UnitState, Units, Written,
 };
+use crate::contract::index::Changes;
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -69,6 +70,10 @@ impl Blobs for MeasuredBlobs {
 
     fn end(&self, now: bool) -> Result<(), CommitError> {
         self.end.time(|| self.blobs.end(now))
+    }
+
+    fn note(&self, named: Option<(&Extent, usize)>, changes: &mut Changes<'_>) {
+        self.blobs.note(named, changes);
     }
 
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {

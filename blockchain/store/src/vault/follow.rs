@@ -4,29 +4,16 @@
 
 use crate::codec::Packer;
 use crate::contract::blobs::Blobs;
-use crate::contract::fact_log::{FactLog, Position, Replayed};
+use crate::contract::fact_log::{FactLog, Passed, Position, Replayed};
 use crate::contract::index::{Changes, Index};
 use crate::crypt::Cipher;
 use crate::vault::chunk_rows;
 use crate::vault::projection::Projection;
 use crate::{Damage, StoreError};
 
-/// What is followed, and what follows.
-pub struct Following<'a> {
-    /// The log.
-    pub log: &'a dyn FactLog,
-    /// The chunks that its commits name.
-    pub blobs: &'a dyn Blobs,
-    /// The rows.
-    pub index: &'a dyn Index,
-    /// Makes them of facts.
-    pub projection: &'a Projection,
-    /// Opens facts.
-    pub cipher: &'a Cipher,
-}
-
 /// Brings an index from one place of its log to the end, and says where that is. What cannot be read or opened
-/// stops it: nothing is passed over, or copies would differ for ever.
+/// stops it: nothing is passed over, or copies would differ for ever. `goes_on` hears how far it is, and ends it by
+/// `false` ([`StoreError::Stopped`]).
 pub fn follow(
     log: &dyn FactLog,
     blobs: &dyn Blobs,
@@ -34,22 +21,15 @@ pub fn follow(
     projection: &Projection,
     cipher: &Cipher,
     from: &Position,
+    goes_on: &dyn Fn(Passed) -> bool,
 ) -> Result<Position, StoreError> {
-    follow_watched(Following { log, blobs, index, projection, cipher }, from, &|_, _| true)
-}
-
-/// The same. `progress` hears with every commit how many bytes of the log, of how many, are read, and ends it by
-/// `false` ([`StoreError::Stopped`]): the rows are those up to some commit, from which the next one goes on.
-pub fn follow_watched(
-    following: Following<'_>,
-    from: &Position,
-    progress: &dyn Fn(u64, u64) -> bool,
-) -> Result<Position, StoreError> {
-    let Following { log, blobs, index, projection, cipher } = following;
     let mut packer = Packer::new();
     let mut end = from.clone();
     let mut facts = Vec::new();
-    let is_whole = log.replay(Some(from), &mut |found, passed| {
+    log.replay(Some(from), &mut |found, passed| {
+        if !goes_on(passed) {
+            return Err(StoreError::Stopped);
+        }
         match found {
             Replayed::Damaged(damage) => return Err(StoreError::Damaged(damage)),
             Replayed::Fact { record, file, offset } => {
@@ -61,25 +41,22 @@ pub fn follow_watched(
                 for fact in facts.drain(..) {
                     projection.apply(&fact, &mut changes)?;
                 }
-                let places = match (places, chunks) {
+                let places = match (places, &chunks) {
                     (Some(places), _) => places,
-                    (None, Some(extent)) => blobs.places(&extent)?,
+                    (None, Some(extent)) => blobs.places(extent)?,
                     (None, None) => Vec::new(),
                 };
+                blobs.note(chunks.as_ref().map(|extent| (extent, places.len())), &mut changes);
                 for (name, place) in &places {
                     chunk_rows::place(&mut changes, name, place);
                 }
                 position.note(&mut changes);
                 changes.write()?;
                 end = position;
-                return Ok(progress(passed.done, passed.total));
             }
         }
         Ok(true)
     })?;
-    if !is_whole {
-        return Err(StoreError::Stopped);
-    }
     if facts.is_empty() {
         return Ok(end);
     }

@@ -14,7 +14,8 @@ pub struct Remote(Vec<(&'static str, String)>);
 
 fn given(name: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods, reason = "it says which servers this run of tests has")]
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    let value = std::env::var(name);
+    value.ok().filter(|value| !value.is_empty())
 }
 
 impl Remote {

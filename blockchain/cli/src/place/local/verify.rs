@@ -1,4 +1,6 @@
 //! Verifying a folder: its files, its sessions, the chain beside it, and that all of them are of one time.
+//!
+//! In one file because each of these looks at what the others leave open.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -31,9 +33,8 @@ use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
-use lucid_store::backend::{Kept, opening};
+use lucid_store::backend::{Given, Kept, opening};
 use lucid_store::contract::chain::{ChainStore, Stretch};
-use lucid_store::files::audit::audit;
 use lucid_store::files::chain;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::folder::is_store;
@@ -159,10 +160,7 @@ impl Local {
         opened: &FolderFacts<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> anyhow::Result<HashSet<(u32, u64)>> {
-        let found = match opened.kept.is_here() {
-            true => audit(disk, Some(opened.vault.cipher()), opened.store, None, progress)?,
-            false => opening::audit(disk.as_ref(), opened.vault, progress)?,
-        };
+        let found = opening::audit(disk, opened.kept, opened.vault, opened.store, progress)?;
         findings.records += found.records;
         findings.bytes += found.plain_bytes;
         let suspects =
@@ -221,6 +219,8 @@ impl Local {
             let options = manager::Options {
                 create: false,
                 blocks: None,
+                // Only a chain in files is ever succeeded.
+                given: Given::default(),
                 ..manager_options(&self.home, &self.owner, &folder)
             };
             let opened = reading::open(

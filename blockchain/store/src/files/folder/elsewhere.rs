@@ -8,6 +8,8 @@
 //! The folder's label is a copy of what the database says, and so is its `data.keys`: what is asked of a folder beside
 //! its owner, or before a server, is answered by them.
 
+use std::path::Path;
+
 use lucid_core::sign::SigningKey;
 use zeroize::Zeroizing;
 
@@ -16,8 +18,8 @@ use super::keys::{self, is_there};
 use super::label::{Labels, label_lines, label_value};
 use super::{KEYS, Options, ROOT_KEY, STORE, STORE_TITLE, StoreId};
 use crate::StoreError;
-use crate::backend::Kept;
 use crate::backend::servers::Servers;
+use crate::backend::{Keeper, Kept};
 use crate::contract::lock::{Created, Lock};
 use crate::crypt::{Secret, random};
 use crate::files::disk::{self, Disk};
@@ -32,21 +34,8 @@ pub(super) fn create(
     servers: &Servers,
     lock: &dyn Lock,
 ) -> Result<(), StoreError> {
-    let there = servers.store()?;
-    check_expected(options, servers, there)?;
-    check_bucket(servers, there)?;
-    // What cannot be used is refused before anything is made.
-    let form = form_there(options, servers, lock)?;
+    let Found { there, form } = look(disk, options, servers, lock)?;
     let keyed = form.unwrap_or(options.encrypt);
-    keys::fit(options, keyed)?;
-    check_given(disk, options, servers, keyed, there.is_some())?;
-    if there.is_none() && !servers.is_unused()? {
-        return Err(StoreError::Folder(format!(
-            "{} has commits and does not say whose they are: it was put back in part; put it back whole, or name \
-             another database in MONGO_URL",
-            servers.database_title()
-        )));
-    }
     let making = || StoreError::io("making a new store");
     disk.create_folder(KEYS).map_err(making())?;
     disk.create_folder("").map_err(making())?;
@@ -65,10 +54,138 @@ pub(super) fn create(
         Some(id) => id,
         None => servers.settle(random()?)?,
     };
-    let identity = Identity { id, keyed, kept: servers.kept() };
+    let kept = servers.kept();
+    let copy = if serves_one(options, kept) { Some(random()?) } else { None };
+    let identity = Identity { id, keyed, kept, copy };
     let label = identity.label(options.service, &options.now);
     let (Created::Here | Created::There(_)) = Labels::new(disk).create(STORE, label.as_bytes())?;
     Ok(())
+}
+
+/// What a database is, for a folder that is none of its copies yet.
+pub(super) struct Found {
+    /// The id of its store, if it has one.
+    there: Option<[u8; 16]>,
+    /// Whether the names of that are under keys, as far as it was made.
+    form: Option<bool>,
+}
+
+/// Looks at a database that a new folder is to be a copy of, and refuses what cannot be used: nothing is made yet, there
+/// or here.
+pub(super) fn look(
+    disk: &dyn Disk,
+    options: &Options,
+    servers: &Servers,
+    lock: &dyn Lock,
+) -> Result<Found, StoreError> {
+    let there = servers.store()?;
+    check_expected(options, servers, there)?;
+    check_bucket(servers, there)?;
+    let form = form_there(options, servers, lock)?;
+    let keyed = form.unwrap_or(options.encrypt);
+    keys::fit(options, keyed)?;
+    check_given(disk, options, servers, keyed, there.is_some())?;
+    if serves_one(options, servers.kept())
+        && let Some(owner) = Owner::read(lock)?
+    {
+        return Err(owner.refusal(servers));
+    }
+    if there.is_none() && !servers.is_unused()? {
+        return Err(StoreError::Folder(format!(
+            "{} has commits and does not say whose they are: it was put back in part; put it back whole, or name \
+             another database in MONGO_URL",
+            servers.database_title()
+        )));
+    }
+    Ok(Found { there, form })
+}
+
+/// Has the database serve this folder alone, if what is in the folder makes it the only one that can be served: the one
+/// that asks first is the one. That is known by the folder's label, not by a lease: it may always come back.
+pub(super) fn claim(
+    root: &Path,
+    options: &Options,
+    servers: &Servers,
+    lock: &dyn Lock,
+    identity: &Identity,
+) -> Result<(), StoreError> {
+    if !serves_one(options, identity.kept) {
+        return Ok(());
+    }
+    let Some(copy) = identity.copy else {
+        return Err(StoreError::Folder(format!(
+            "{STORE} of {} does not say which folder it is, and {} serves one alone: put {STORE} back from a copy",
+            root.display(),
+            servers.database_title()
+        )));
+    };
+    let path = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let ours = Owner { copy, host: host(), path: path.display().to_string() };
+    let owner = match Owner::read(lock)? {
+        Some(owner) => owner,
+        None => match lock.create(OWNER, ours.value().as_bytes())? {
+            Created::Here => return Ok(()),
+            Created::There(value) => Owner::of(&value)?,
+        },
+    };
+    if owner.copy == copy { Ok(()) } else { Err(owner.refusal(servers)) }
+}
+
+/// Whether the database can serve one folder alone: the one that has the chunks.
+fn serves_one(options: &Options, kept: Kept) -> bool {
+    options.service == "data-chain" && kept.log == Keeper::MongoDb && kept.chunks == Keeper::Folder
+}
+
+/// The value that says whose the database is.
+const OWNER: &str = "OWNER";
+/// Its title.
+const OWNER_TITLE: &str = "lucid-owner/v1";
+
+/// The folder that a database serves alone.
+struct Owner {
+    copy: [u8; 16],
+    /// Where it was when it asked first, for people.
+    host: String,
+    path: String,
+}
+
+/// What this machine is called.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|c| !c.is_control()).collect()
+}
+
+impl Owner {
+    fn value(&self) -> Zeroizing<String> {
+        let Self { copy, host, path } = self;
+        let path: String = path.chars().filter(|c| !c.is_control()).collect();
+        let lines = [("copy", hex::encode(copy)), ("host", host.clone()), ("path", path)]
+            .map(|(key, value)| (key, Zeroizing::new(value)));
+        label_value(OWNER_TITLE, &lines)
+    }
+
+    fn read(lock: &dyn Lock) -> Result<Option<Self>, StoreError> {
+        lock.read(OWNER)?.map(|value| Self::of(&value)).transpose()
+    }
+
+    fn of(value: &[u8]) -> Result<Self, StoreError> {
+        let wrong =
+            |why: &str| StoreError::Folder(format!("the value {OWNER} of the database: {why}"));
+        let lines = label_lines(value, OWNER_TITLE).map_err(wrong)?;
+        let line = |name: &str| lines.get(name).map_or("", |text| text.as_str());
+        let mut copy = [0; 16];
+        hex::decode_to_slice(line("copy"), &mut copy).map_err(|_| wrong("it names no folder"))?;
+        Ok(Self { copy, host: line("host").to_owned(), path: line("path").to_owned() })
+    }
+
+    fn refusal(&self, servers: &Servers) -> StoreError {
+        let Self { host, path, .. } = self;
+        StoreError::Folder(format!(
+            "{} serves the folder {path} on {host} alone, which has the chunks: start the service there, or, if that \
+             folder is gone, put its {STORE}, {KEYS}/ and chunks/ back from a copy and start with that",
+            servers.database_title()
+        ))
+    }
 }
 
 /// Refuses another store than the folder's label says, and a key that signs for another one.

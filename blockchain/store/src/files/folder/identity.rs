@@ -26,7 +26,8 @@ pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreErro
     if options.encrypt {
         keys::keep_or_make(disk, options)?;
     }
-    let identity = Identity { id: random()?, keyed: options.encrypt, kept: options.given.kept() };
+    let identity =
+        Identity { id: random()?, keyed: options.encrypt, kept: options.given.kept(), copy: None };
     // If another start created the store meanwhile, this one opens it.
     let (Created::Here | Created::There(_)) =
         lock.create(STORE, identity.label(options.service, &options.now).as_bytes())?;
@@ -59,6 +60,9 @@ pub(super) fn unusable(why: StoreError) -> StoreError {
     ))
 }
 
+/// The line of a label that tells a folder from every other.
+const COPY: &str = "copy";
+
 /// What `STORE` says.
 pub(super) struct Identity {
     pub(super) id: [u8; 16],
@@ -66,6 +70,8 @@ pub(super) struct Identity {
     pub(super) keyed: bool,
     /// What is kept where.
     pub(super) kept: Kept,
+    /// What tells this folder from every other, where a database serves one folder alone.
+    pub(super) copy: Option<[u8; 16]>,
 }
 
 impl Identity {
@@ -79,6 +85,7 @@ impl Identity {
             ("created", created.to_owned()),
         ];
         lines.extend(self.kept.lines());
+        lines.extend(self.copy.map(|copy| (COPY, hex::encode(copy))));
         let lines: Vec<_> =
             lines.into_iter().map(|(key, value)| (key, Zeroizing::new(value))).collect();
         label_value(STORE_TITLE, &lines)
@@ -120,7 +127,11 @@ pub(super) fn read_store(
     let keyed = keyed.ok_or_else(|| newer("form of names"))?;
     let kept = Kept::read(|line| lines.get(line).map(|text| text.as_str()));
     let kept = kept.ok_or_else(|| newer("place of its log or chunks that is known"))?;
-    Ok(Identity { id, keyed, kept })
+    let copy = lines.get(COPY).and_then(|text| {
+        let mut copy = [0; 16];
+        hex::decode_to_slice(text.as_str(), &mut copy).ok().map(|()| copy)
+    });
+    Ok(Identity { id, keyed, kept, copy })
 }
 
 /// Whether the store is one without encryption.
