@@ -33,6 +33,9 @@ pub mod measured;
 pub mod memory;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
+#[cfg(test)]
+#[cfg(any(feature = "mongodb", feature = "s3"))]
+pub(crate) mod proxy;
 pub mod registry;
 #[cfg(any(feature = "mongodb", feature = "s3"))]
 pub mod remote;

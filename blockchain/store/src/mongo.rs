@@ -22,6 +22,8 @@ mod lock;
 mod server;
 
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod servers;

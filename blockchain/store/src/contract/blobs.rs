@@ -174,6 +174,17 @@ pub struct Contents {
     pub damage: Vec<Damage>,
 }
 
+/// A unit that has to be there, and that [`Blobs::numbers`] does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It is there after all.
+    There,
+    /// It is not found, and may be found later: nobody says yet that it is lost.
+    NotNow,
+    /// It is lost.
+    Lost,
+}
+
 /// How a unit came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitKind {
@@ -268,6 +279,12 @@ pub trait Blobs: Units {
     /// Numbers from one to this were all given out, so a unit that is not there and was not replaced is lost.
     /// Zero where gaps mean nothing.
     fn begun(&self) -> u32;
+
+    /// Looks once more for a unit that has to be there, and that [`Blobs::numbers`] does not have. One that loses sight
+    /// of units for a while says that one is lost only when it has missed it twice, hours apart.
+    fn look_again(&self, _unit: u32) -> Result<Missed, StoreError> {
+        Ok(Missed::Lost)
+    }
 
     /// Bytes of all units.
     fn bytes(&self) -> Result<u64, StoreError>;

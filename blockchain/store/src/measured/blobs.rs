@@ -6,7 +6,8 @@ use lucid_core::digest::ChunkName;
 
 use super::Call;
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, UnitKind, UnitState, Units, Written,
+    Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, UnitKind, UnitState, Units,
+    Written,
 };
 use crate::contract::index::Changes;
 use crate::frame::{Header, Record};
@@ -106,6 +107,10 @@ impl Blobs for MeasuredBlobs {
 
     fn begun(&self) -> u32 {
         self.blobs.begun()
+    }
+
+    fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        self.blobs.look_again(unit)
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {

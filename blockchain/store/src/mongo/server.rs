@@ -173,8 +173,9 @@ impl Mongo {
     /// Removes the database, with all that is in it.
     #[cfg(test)]
     pub(crate) fn drop_database(&self) {
-        let database = self.connection.database.clone();
-        self.connection.call(async move { database.drop().await }).unwrap();
+        let Connection { database, driver, .. } = self.connection.clone();
+        let dropped = driver.wait(Duration::from_secs(60), async move { database.drop().await });
+        dropped.unwrap().unwrap();
     }
 }
 
@@ -386,6 +387,21 @@ impl Connection {
             }
             // Without a limit a linearizable read waits for a majority that may not be there.
             look.read_concern(concern).max_time(patience).await
+        }
+    }
+
+    /// The first of the documents that a query finds, by their `_id`, as one read sees them.
+    pub(super) fn first(
+        &self,
+        collection: &str,
+        wanted: &Document,
+        concern: ReadConcern,
+    ) -> impl Future<Output = Result<Option<Document>, Error>> + Send + use<> {
+        let (wanted, patience) = (wanted.clone(), self.patience);
+        let collection = self.collection(collection);
+        async move {
+            let first = collection.find_one(wanted).sort(doc! { "_id": 1 });
+            first.read_concern(concern).max_time(patience).await
         }
     }
 

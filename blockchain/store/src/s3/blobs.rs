@@ -14,8 +14,8 @@ use super::object::{Draft, Drafted, FOLDER, Head};
 use super::shared::{Known, Shared, Stage, State, double, missing};
 use super::unit::{Listed, number_of, title};
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
-    Written,
+    Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, Unit, UnitKind, UnitState,
+    Units, Written,
 };
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
@@ -206,6 +206,10 @@ impl Blobs for S3Blobs {
     /// What is taken back leaves a gap, and so does every opening.
     fn begun(&self) -> u32 {
         0
+    }
+
+    fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        self.shared.look_again(unit)
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {

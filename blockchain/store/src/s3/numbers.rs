@@ -34,6 +34,9 @@ const SPAN: u32 = 1_024;
 /// Set in the numbers of units that are made of others.
 pub const MADE: u32 = 1 << 31;
 
+/// Numbers above this are the last tenth of them.
+const FEW_LEFT: u32 = MADE / 10 * 9;
+
 /// So often a thousand is left to others before that is given up.
 const LEFT_MAX: usize = 20;
 
@@ -176,9 +179,17 @@ fn take(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<(u32, u32), Sto
         let begin = begin.and_then(|begin| u32::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(SPAN)).filter(|end| *end < MADE);
         let Some((begin, end)) = begin.zip(end) else {
-            let bucket = &bucket.title;
-            return Err(StoreError::Folder(format!("no number is free for a unit in {bucket}")));
+            return Err(StoreError::Folder(format!(
+                "{} has had {} units, which is all that one store can tell apart: begin another store, in a \
+                 prefix of its own",
+                bucket.title,
+                MADE - 1
+            )));
         };
+        if end > FEW_LEFT {
+            let left = MADE - end;
+            tracing::warn!(left, bucket = bucket.title, "few numbers are left for units");
+        }
         let key = Key { number: end.into(), random: u64::from_le_bytes(random()?) };
         let Record { header, payload } = Mark { store, key }.to_record()?;
         let bytes = [header.encode().as_slice(), &payload].concat();

@@ -147,7 +147,15 @@ pub(crate) fn store_there(
 
 /// Makes ready to call; nothing is called yet.
 pub(super) fn connect(settings: &Settings, driver: Driver) -> Result<Bucket, StoreError> {
-    let patience = Patience::within(settings.deadline);
+    connect_within(settings, driver, Patience::within(settings.deadline))
+}
+
+/// The same, with calls that may take so long.
+pub(super) fn connect_within(
+    settings: &Settings,
+    driver: Driver,
+    patience: Patience,
+) -> Result<Bucket, StoreError> {
     let objects = settings.client(patience)?;
     let prefix = Path::parse(&settings.prefix).map_err(|error| {
         StoreError::Folder(format!("{} is no prefix of an S3 store: {error}", settings.prefix))

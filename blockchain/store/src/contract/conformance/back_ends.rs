@@ -125,6 +125,7 @@ pub(super) fn every_back_end(test: impl Fn(&str, Tried)) {
         test("objects", beside_memory(s3::in_objects(s3::nothing())));
         test("objects, where calls fail", beside_memory(s3::in_objects(s3::where_calls_fail())));
         s3::on_a_server(|blobs| test("objects on a server", beside_memory(blobs)));
+        s3::over_http(|name, blobs| test(name, beside_memory(blobs)));
         for (name, objects) in [
             ("a log in files beside objects", s3::nothing()),
             ("a log in files beside objects where calls fail", s3::where_calls_fail()),
