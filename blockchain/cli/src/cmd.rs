@@ -26,6 +26,7 @@ mod keep;
 mod keys;
 mod long;
 mod ls;
+mod migrate;
 mod mirror;
 mod optimise;
 mod play;
@@ -355,6 +356,13 @@ enum Verb {
     Scrub(scrub::Scrub),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
+    /// Move the store into a database and a bucket, or back into its folder.
+    ///
+    /// Where it goes to, or comes from, is what MONGO_URL and the LUCID_S3_ variables say, as the services have them.
+    /// Facts, chunks and blocks move as they are, under the same keys, and everything is read from both sides and
+    /// compared; then the folder's label says where the store is. Stop the services first. A move that is interrupted
+    /// is run again, and goes on.
+    Migrate(migrate::Migrate),
     /// Look at the chain of blocks, judge it, take blocks in and give them out.
     Chain(chain::Chain),
     /// Look at everything that has to be looked after, and say what is wrong.
@@ -418,6 +426,7 @@ impl Verb {
             | Self::Gc(_)
             | Self::Optimise(_)
             | Self::Reindex(_)
+            | Self::Migrate(_)
             | Self::Init(_)
             | Self::Up(_) => false,
         }
@@ -485,6 +494,9 @@ impl Verb {
             }
             Self::Gc(_) | Self::Optimise(_) | Self::Reindex(_) => {
                 "nothing that is kept is lost; run the same command again"
+            }
+            Self::Migrate(_) => {
+                "the store is where it was, and whole; run the same command again, and it goes on"
             }
             Self::Scrub(_) => "nothing was changed; run the same command again, and it goes on",
             Self::Chain(_) => "blocks that were taken are kept whole; run the same command again",
@@ -573,7 +585,9 @@ impl Arguments {
                 Some("what opens it is in the file that is named")
             }
             // These say that they need one.
-            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) => None,
+            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Migrate(_) | Verb::Chain(_) => {
+                None
+            }
             Verb::Doctor(verb) if !verb.only_reads() => None,
             Verb::Token(_) => Some("a list of tokens is not encrypted"),
             _ => self.home.server.as_ref().map(|_| "the server has its own"),
@@ -718,6 +732,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Optimise(verb) => verb.run(home, output),
         Verb::Scrub(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
+        Verb::Migrate(verb) => verb.run(home, output),
         Verb::Chain(verb) => verb.run(home, output),
         Verb::Doctor(verb) => verb.run(home, output),
         Verb::Init(verb) => verb.run(home, output),

@@ -16,6 +16,7 @@ mod figures;
 mod followers;
 mod foreground;
 pub mod integrations;
+pub mod moving;
 pub mod opened;
 pub mod ops;
 mod problems;

@@ -115,7 +115,7 @@ impl Opened {
                 accept_loss,
                 limits: Limits::default(),
             };
-            opening::open(&folder, unopened, progress)
+            opening::open(&folder, unopened, progress)?.whole()
         };
         let vault = folder.join(join, |error| Some(error))?;
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })

@@ -32,6 +32,7 @@ pub mod given;
 mod in_order;
 mod limits;
 pub(crate) mod maintenance;
+pub mod moving;
 pub mod opened;
 pub mod ops;
 pub mod peer;

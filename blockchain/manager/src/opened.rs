@@ -375,7 +375,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         match opening::chain(&folder)? {
             None => over(parts, now),
             Some(chain) => {
-                let vault = opening::open_without_chunks(&folder, unopened(&parts))?;
+                let vault = opening::open_without_chunks(&folder, unopened(&parts))?.whole()?;
                 joined(parts, vault, chain, now)
             }
         }
@@ -386,7 +386,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
 
 /// Joins the parts and recovers what is in them.
 pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError> {
-    let vault = files::open(unopened(&parts))?;
+    let vault = files::open(unopened(&parts))?.whole()?;
     let chain = ChainFiles::open(ChainParts {
         disk: parts.blocks.clone(),
         store: parts.store,
@@ -400,6 +400,35 @@ pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError>
         return Err(OpenError::LossRefused(why));
     }
     joined(parts, vault, Box::new(chain), now)
+}
+
+/// Opens facts and blocks of where they are moving to: of a folder as it will be.
+pub(crate) fn open_moved(
+    moved: &DataFolder,
+    options: &Options,
+) -> Result<(Vault, Box<dyn ChainStore>), StoreError> {
+    let index = moved.moving_index()?;
+    let unopened = UnopenedStore {
+        disk: moved.disk.clone(),
+        store: moved.store,
+        cipher: moved.cipher.clone(),
+        index: index.clone(),
+        project: Arc::new(Facts::new(moved.cipher.clone())),
+        accept_loss: false,
+        limits: Limits::default(),
+    };
+    let vault = opening::open_without_chunks(moved, unopened)?;
+    let chain: Box<dyn ChainStore> = match opening::chain(moved)? {
+        Some(chain) => chain,
+        None => Box::new(ChainFiles::open(ChainParts {
+            disk: moved.disk.clone(),
+            store: moved.store,
+            index,
+            file_bytes_max: options.block_file_bytes,
+            accept_loss: false,
+        })?),
+    };
+    Ok((vault, chain))
 }
 
 /// The facts of a block-manager, before they are opened.
@@ -591,6 +620,14 @@ impl Opened {
         damage.extend(self.vault.damage());
         damage.extend(self.chain.damage());
         damage
+    }
+
+    /// Ends writing in order, and keeps the folder alone: nobody else may have it yet.
+    pub(crate) fn into_folder(self) -> Result<Option<DataFolder>, StoreError> {
+        let Self { vault, chain, staging, folder, .. } = self;
+        vault.close()?;
+        drop((vault, chain, staging));
+        Ok(folder)
     }
 
     /// Ends writing in order and frees the folder. Dropping it does so, too, but the caller misses the

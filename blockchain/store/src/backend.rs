@@ -125,6 +125,9 @@ const CHUNKS: &str = "chunks";
 const ELSEWHERE: &str = " elsewhere";
 
 impl Kept {
+    /// The names of the lines in which a label says what is not in the folder.
+    pub(crate) const PARTS: [&'static str; 2] = [LOG, CHUNKS];
+
     /// Whether all of it is in the folder.
     pub fn is_here(self) -> bool {
         self == Self::default()

@@ -4,6 +4,7 @@
 //!   chunks are kept by [`contract::blobs`], facts by [`contract::fact_log`], blocks by [`contract::chain`];
 //! - [`vault`]: the policy over any back-end: one queue, one point of decision, collection, scrub;
 //! - [`files`]: the embedded back-end, everything in one folder;
+//! - [`vault::moving`] and [`chain_move`]: a store or a chain moves to another back-end, and back;
 //! - [`memory`]: back-ends for tests;
 //! - `mongo` (feature `mongodb`): the log, the chain and values that are created once, in MongoDB;
 //! - [`backend`]: which of them keep a store, by what was given and what its label says;
@@ -19,6 +20,7 @@
 //! The store knows bytes and names; what a fact means is its owner's business ([`contract::index::Project`]).
 
 pub mod backend;
+pub mod chain_move;
 pub mod clock;
 pub mod codec;
 pub mod contract;

@@ -56,7 +56,7 @@ macro_rules! registry {
 }
 
 registry! {
-    /// The store's own, in every service: `store/src/vault/facts.rs`, `vault/chunk_rows.rs`,
+    /// The store's own, in every service: `store/src/vault/facts.rs`, `vault/chunk_rows.rs`, `vault/moving/rows.rs`,
     /// `vault/unit_rows.rs`, `contract/` and `files/segment_rows.rs`.
     vault:
     facts {
@@ -66,6 +66,10 @@ registry! {
         DROPPED = 0x02,
         /// A unit stands for others.
         SWITCHED = 0x03,
+        /// A move into this store has begun, and is not at its end.
+        MOVING = 0x0e,
+        /// A move into this store is at its end.
+        MOVED = 0x0f,
     }
     keys {
         /// Where a chunk is.
@@ -88,6 +92,8 @@ registry! {
         KINDS = 0x09,
         /// How far commits name segments, where the log is kept elsewhere.
         NAMED = 0x0a,
+        /// A move into this store is not at its end.
+        MOVING = 0x20,
     }
 
     /// The chain's rows: `store/src/files/chain/rows.rs`.

@@ -11,6 +11,7 @@ pub mod collect;
 pub mod committer;
 mod facts;
 pub(crate) mod follow;
+pub mod moving;
 pub(crate) mod projection;
 pub mod scrub;
 pub(crate) mod unit_rows;
@@ -599,6 +600,9 @@ impl Vault {
             }
             // If that unit is gone, the one that stands for it now names all that it stood for.
             Some(Ok(VaultFact::Switched { to, .. })) => Some(!gone(to)?),
+            // Only while nothing says that it is at its end; what says so stays.
+            Some(Ok(VaultFact::Moving(_))) => Some(moving::rows::is_going_on(self.index.as_ref())?),
+            Some(Ok(VaultFact::Moved(_))) => Some(true),
         })
     }
 

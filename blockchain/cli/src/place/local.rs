@@ -6,6 +6,7 @@
 mod anchoring;
 mod audit;
 mod mirror;
+mod moving;
 mod query;
 mod read;
 mod reindex;
@@ -34,6 +35,7 @@ use lucid_store::files::folder::{Note, Noted, OnlyRead, Options, clock_fault, is
 use lucid_store::files::room::Reserve;
 use parking_lot::Mutex;
 
+pub use self::moving::{MigrateTo, Moves, StoreMoved, StoreToMove};
 pub use self::reindex::{reindex, reindex_records};
 use super::door::Door;
 use super::{Place, StorageOptions, reading};

@@ -57,6 +57,7 @@ mod look;
 mod looking_on;
 mod manners;
 mod map;
+mod migrate;
 mod mirror;
 mod monitoring;
 mod noticing;

@@ -218,6 +218,7 @@ fn assert_refuses(home: &Home, said: &[&str], command: &Opening<'_>) {
         vec![&"optimise"],
         vec![&"scrub", &"--now"],
         vec![&"reindex"],
+        vec![&"migrate", &"--to", &"folder"],
         vec![&"keys", &"rotate"],
         vec![&"keys", &"rewrap"],
         vec![&"chain", &"import", &chain],

@@ -61,6 +61,21 @@ pub fn chain(folder: &DataFolder) -> Result<Option<Box<dyn ChainStore>>, StoreEr
     servers.map(|servers| servers.chain(folder.store)).transpose()
 }
 
+/// Opens what a store is moving to: of a folder as it will be. That its bucket has nothing yet is no fault.
+pub fn open_to_move(
+    folder: &DataFolder,
+    unopened: UnopenedStore,
+    progress: &dyn Fn(u64, u64) -> bool,
+) -> Result<Vault, StoreError> {
+    match folder.servers() {
+        None => files::open_watched(unopened, progress),
+        Some(servers) => {
+            let blobs = servers.blobs(unopened.store, false)?;
+            follow(folder, servers, unopened, blobs, progress)
+        }
+    }
+}
+
 /// The bucket of a store. One that has nothing of a store that has commits is not its bucket.
 fn chunks_of(
     folder: &DataFolder,

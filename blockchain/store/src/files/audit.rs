@@ -162,6 +162,8 @@ impl FolderListing {
             let bare = name.trim_end_matches('/');
             match bare {
                 log::FOLDER | segment::FOLDER | folder::KEYS | folder::INDEX | folder::RUN => {}
+                // Neither is a part of the store.
+                folder::MOVING_INDEX | folder::MOVING_INDEX_HERE | folder::BEFORE_MOVE => {}
                 folder::STORE | watermark::MARK => found.files += 1,
                 _ if bare == folder::copy_name(folder::STORE) => found.files += 1,
                 "blocks" | "staging" | "TIP" | "TIP.new" => found.elsewhere.push(name),

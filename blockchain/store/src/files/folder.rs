@@ -17,6 +17,7 @@ mod label;
 mod link;
 mod lock;
 mod making;
+mod moving;
 mod notes;
 mod reading;
 mod succession;
@@ -50,6 +51,7 @@ pub(crate) use label::Labels;
 pub use label::{Lines, copy_name, parse_label, read_copy};
 use lock::lock;
 use making::{MAKING, begin_making, close_folders, end_making, make_folder, refuse_leftovers};
+pub use moving::{BEFORE_MOVE, MOVING_INDEX, MOVING_INDEX_HERE, kept_in};
 pub use notes::{Note, Noted};
 pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};
@@ -376,7 +378,7 @@ mod tests {
         paths.iter().filter(|path| !is_durable(path)).cloned().collect()
     }
 
-    fn options(service: &'static str) -> Options {
+    pub(super) fn options(service: &'static str) -> Options {
         Options {
             service,
             signing_key: "recorder",

@@ -782,7 +782,7 @@ fn repacked(
 }
 
 /// The name behind this one.
-fn after(name: &ChunkName) -> Option<ChunkName> {
+pub(super) fn after(name: &ChunkName) -> Option<ChunkName> {
     let mut bytes = *name.as_bytes();
     for byte in bytes.iter_mut().rev() {
         let (next, carry) = byte.overflowing_add(1);

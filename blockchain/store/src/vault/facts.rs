@@ -4,7 +4,7 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::registry::SERVICE_FACTS;
-use crate::registry::vault::fact::{DROPPED, QUARANTINED, SWITCHED};
+use crate::registry::vault::fact::{DROPPED, MOVED, MOVING, QUARANTINED, SWITCHED};
 
 /// What the vault itself acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,23 @@ pub(super) enum VaultFact {
     Dropped(Vec<(ChunkName, (u32, u64))>),
     /// A unit that was made of others' records stands for them from now on.
     Switched { to: u32, replaces: Vec<u32> },
+    /// What another back-end keeps of this store is being moved here: up to this place of the log there.
+    Moving(Vec<u8>),
+    /// All of it is here.
+    Moved(Arrived),
+}
+
+/// What was moved into a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arrived {
+    /// The end of the log that it was moved from.
+    pub(super) at: Vec<u8>,
+    /// How many facts it has.
+    pub(super) facts: u64,
+    /// How many chunks there are.
+    pub(super) chunks: u64,
+    /// What both sides were compared by.
+    pub(super) digest: [u8; 32],
 }
 
 impl VaultFact {
@@ -35,6 +52,12 @@ impl VaultFact {
                 for old in replaces {
                     to.u32(*old);
                 }
+            }
+            Self::Moving(at) => {
+                to.u8(MOVING).bytes(at);
+            }
+            Self::Moved(Arrived { at, facts, chunks, digest }) => {
+                to.u8(MOVED).bytes(at).u64(*facts).u64(*chunks).raw(digest);
             }
         }
         to.finish()
@@ -66,6 +89,13 @@ impl VaultFact {
                         (0..count).map(|_| from.u32("unit")).collect::<Result<_, _>>()?;
                     Self::Switched { to, replaces }
                 }
+                MOVING => Self::Moving(from.bytes("a place")?.to_vec()),
+                MOVED => Self::Moved(Arrived {
+                    at: from.bytes("a place")?.to_vec(),
+                    facts: from.u64("facts")?,
+                    chunks: from.u64("chunks")?,
+                    digest: from.array("digest")?,
+                }),
                 _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
             })
         };
@@ -88,6 +118,11 @@ mod tests {
             (
                 VaultFact::Switched { to: 0x8000_0001, replaces: vec![1, 2] },
                 "0301000080020000000100000002000000".to_owned(),
+            ),
+            (VaultFact::Moving(vec![5, 6]), "0e020000000506".to_owned()),
+            (
+                VaultFact::Moved(Arrived { at: vec![5], facts: 3, chunks: 4, digest: [0xdd; 32] }),
+                format!("0f010000000503000000000000000400000000000000{}", "dd".repeat(32)),
             ),
         ] {
             let bytes = fact.encode();

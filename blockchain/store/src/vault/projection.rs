@@ -16,6 +16,7 @@ use crate::registry::SERVICE_FACTS;
 use crate::registry::vault::{fact, key};
 use crate::vault::chunk_rows;
 use crate::vault::facts::VaultFact;
+use crate::vault::moving::rows;
 use crate::vault::unit_rows::Switch;
 
 /// The row with the kinds of facts that were taken in: a bit for each.
@@ -111,6 +112,14 @@ impl Projection {
                     tracing::error!(to, "a fact of the store names no unit and was passed over");
                     Ok(())
                 }
+            }
+            Some(Ok(VaultFact::Moving(at))) => {
+                rows::begin(changes, at);
+                Ok(())
+            }
+            Some(Ok(VaultFact::Moved(_))) => {
+                rows::end(changes);
+                Ok(())
             }
             Some(Err(fault)) => {
                 tracing::error!(%fault, "a fact of the store is not understood and was passed over");

@@ -4,6 +4,7 @@
 //! - [`recover`]: full disks, failing syncs, and what is found when a store is opened;
 //! - [`damage`]: every byte flipped, every file cut and deleted;
 //! - [`media`]: sectors that cannot be read, and systems that refuse;
+//! - [`moving`]: stores that move to another back-end and back;
 //! - [`lies`]: numbers and names that lie, and stores that are built, damaged and opened at random;
 //! - [`segments`]: segments that are away, come back, are another store's, or were replaced;
 //! - [`loss`]: a log that lost its end beside rewritten segments, and files that look whole and are not;
@@ -36,6 +37,7 @@ mod lies;
 mod loss;
 mod media;
 mod mixed;
+mod moving;
 mod recover;
 mod segments;
 mod waiting;

@@ -357,3 +357,57 @@ fn check_signer(
         servers.database_title(),
     )))
 }
+
+/// A store that is to be kept in a database from then on.
+pub(super) struct Adopted<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) options: &'a Options,
+    pub(super) servers: &'a Servers,
+    pub(super) lock: &'a dyn Lock,
+    pub(super) store: [u8; 16],
+    pub(super) keyed: bool,
+    pub(super) seed: &'a Secret,
+    /// Whether it is only seen that nothing is in the way.
+    pub(super) only_look: bool,
+}
+
+/// Makes the database the place of a store that is, with its id, its form and its keys, unless it is that already. One
+/// that has another store is refused before anything is made.
+pub(super) fn adopt(adopted: &Adopted<'_>) -> Result<(), StoreError> {
+    let Adopted { disk, options, servers, lock, store, keyed, seed, only_look } = *adopted;
+    let database = servers.database_title();
+    let there = servers.store()?;
+    if let Some(there) = there
+        && there != store
+    {
+        return Err(StoreError::Folder(format!(
+            "{database} has store {}, and store {} is to move there: name an empty database in MONGO_URL",
+            StoreId(there),
+            StoreId(store),
+        )));
+    }
+    check_bucket(servers, Some(store))?;
+    let form = form_there(options, servers, lock)?;
+    if form.is_some_and(|there| there != keyed) || (there.is_none() && !servers.is_unused()?) {
+        return Err(StoreError::Folder(format!(
+            "{database} holds something else than a part of store {}: name an empty database in MONGO_URL",
+            StoreId(store),
+        )));
+    }
+    if only_look {
+        return Ok(());
+    }
+    check_signer(options, servers, lock, seed)?;
+    if keyed {
+        keys::give(disk, lock, database)?;
+    }
+    if form.is_none() {
+        let form = form_of(options, servers.kept(), keyed);
+        lock.create(FORM, form.as_bytes())?;
+    }
+    if servers.settle(store)? == store {
+        Ok(())
+    } else {
+        adopt(&Adopted { only_look: true, ..*adopted })
+    }
+}

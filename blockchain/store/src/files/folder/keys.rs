@@ -38,7 +38,7 @@ use super::{
 };
 use crate::backend::servers::Servers;
 use crate::backend::{Keeper, Kept};
-use crate::contract::lock::Lock;
+use crate::contract::lock::{Created, Lock};
 use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk};
@@ -296,6 +296,24 @@ pub(super) fn keep_copy(disk: &dyn Disk, keys: &DataKeys) -> Result<(), StoreErr
         false => false,
     };
     if is_kept { Ok(()) } else { write_lines(disk, &keys.lines) }
+}
+
+/// Gives a database the wrapped data keys of this folder, whose store moves there. Where it has others, they were
+/// changed here since an earlier move began.
+pub(super) fn give(disk: &dyn Disk, lock: &dyn Lock, database: &str) -> Result<(), StoreError> {
+    let copies = read_copies(disk, &mut Vec::new())?;
+    let lines =
+        copies.first().ok_or_else(|| StoreError::Key(format!("{KEYS}/{DATA_KEYS} is lost")))?;
+    let name = disk::join(KEYS, DATA_KEYS);
+    match lock.create(&name, value_of(lines).as_bytes())? {
+        Created::Here => return Ok(()),
+        Created::There(_) if read_elsewhere(lock)? == *lines => return Ok(()),
+        Created::There(_) => {}
+    }
+    Err(StoreError::Key(format!(
+        "{database} has other keys of this store than {KEYS}/{DATA_KEYS}, which changed since an earlier move began: \
+         name an empty database in MONGO_URL"
+    )))
 }
 
 fn value_of(lines: &Lines) -> Zeroizing<String> {
