@@ -71,6 +71,12 @@ impl Key {
     pub fn name(&self) -> &str {
         self.variables.first().map_or(self.file, String::as_str)
     }
+
+    /// The variables that name a file with its value, as the manual has them.
+    fn files(&self) -> String {
+        let names: Vec<_> = self.variables.iter().map(|name| format!("`{name}_FILE`")).collect();
+        names.join(" or ")
+    }
 }
 
 /// Where settings are taken from.
@@ -264,7 +270,7 @@ impl<'a> Settings<'a> {
 
     /// A secret: the setting itself, or the file that `<NAME>_FILE` names, which is read when it is needed.
     pub fn secret(&mut self, key: &Key) -> Option<SecretSource> {
-        let or_file = format!("a secret; or `{}_FILE`, a file with it", key.name());
+        let or_file = format!("a secret; or {}, a file with it", key.files());
         self.describe(key, key.otherwise, or_file);
         if let Some((variable, source)) = self.secret_file(key)? {
             self.show(key, STRUCK_OUT.to_owned(), &variable);
@@ -278,7 +284,7 @@ impl<'a> Settings<'a> {
     /// The address of a service that may have a password in it, and what says so: the setting itself, or the file that
     /// `<NAME>_FILE` names.
     pub fn secret_address(&mut self, key: &Key) -> Option<(Address, String)> {
-        let or_file = format!("an address; or `{}_FILE`, a file with it", key.name());
+        let or_file = format!("an address; or {}, a file with it", key.files());
         self.describe(key, key.otherwise, or_file);
         let (text, source) = match self.secret_file(key)? {
             Some((variable, source)) => (source.read().ok()?.expose().to_owned(), variable),
