@@ -65,6 +65,7 @@ use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_http::config::{process_environment, unknown_variables};
+use lucid_http::program::VERSION;
 use lucid_store::clock::{Clock, Moment};
 use lucid_store::files::folder::keys::{OpensWith, opens_with};
 use lucid_store::files::folder::{Expected, Noted, Passphrase};
@@ -83,7 +84,7 @@ use crate::showing::client_options;
 /// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
 /// when it existed.
 #[derive(Debug, Parser)]
-#[command(name = "lucid", version, propagate_version = true)]
+#[command(name = "lucid", version = VERSION, propagate_version = true)]
 pub struct Arguments {
     #[command(flatten)]
     home: Home,
