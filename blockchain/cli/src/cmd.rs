@@ -64,8 +64,10 @@ use lucid_api::tls::Pin;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
-use lucid_http::config::{process_environment, unknown_variables};
+use lucid_data_chain::config::{SERVICE, given};
+use lucid_http::config::{back_ends, process_environment, unknown_variables};
 use lucid_http::program::VERSION;
+use lucid_store::backend::Given;
 use lucid_store::clock::{Clock, Moment};
 use lucid_store::files::folder::keys::{OpensWith, opens_with};
 use lucid_store::files::folder::{Expected, Noted, Passphrase};
@@ -182,6 +184,9 @@ pub struct Home {
     /// What is told of each request to a server.
     #[arg(skip)]
     pub heard: Heard,
+    /// What of the store is elsewhere, as the variables say.
+    #[arg(skip)]
+    pub given: Given,
 }
 
 fn kib_per_second() -> clap::builder::RangedI64ValueParser<u32> {
@@ -645,6 +650,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         "--read-only is for a folder, and --manager (LUCID_BLOCK_MANAGER_URL) names a block-manager: leave \
          one out",
     )?;
+    // The services read what they are told themselves.
+    let opens_folders = !matches!(arguments.verb, Verb::Up(_) | Verb::Token(_));
     let reading = match (arguments.verb.only_reads(), arguments.home.read_only) {
         (true, true) => Some(Reading::Always),
         (true, false) => Some(Reading::WhereUnwritable),
@@ -669,7 +676,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         }
         false => Heard::NOTHING,
     };
-    let home = &Home { reading, beside, heard, ..home };
+    let given = match opens_folders && home.server.is_none() {
+        true => given_elsewhere()?,
+        false => Given::default(),
+    };
+    let home = &Home { reading, beside, heard, given, ..home };
     match &arguments.verb {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
@@ -713,6 +724,15 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Init(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
+}
+
+/// What of a store is elsewhere, as the variables of the services say it.
+fn given_elsewhere() -> Result<Given, WrongUse> {
+    let found = back_ends(SERVICE, &process_environment()).map_err(|error| {
+        let said: Vec<_> = error.mistakes.iter().map(ToString::to_string).collect();
+        WrongUse(said.join("; ").replace("ERROR: ", ""))
+    })?;
+    Ok(given(&found, &Clock::system()))
 }
 
 /// Leaves out of a verb's help the options of every verb that do nothing there.

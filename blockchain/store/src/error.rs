@@ -106,6 +106,12 @@ impl StoreError {
         }
     }
 
+    /// Whether a server did not answer: it may later, and nothing is wrong with what is stored.
+    pub fn is_unanswered(&self) -> bool {
+        use io::ErrorKind::{NotConnected, TimedOut};
+        matches!(self, Self::Io { kind: NotConnected | TimedOut, .. })
+    }
+
     /// Says what was being committed when a commit failed.
     pub fn commit(what: &'static str) -> impl FnOnce(CommitError) -> Self {
         move |error| Self::Commit { what, error }

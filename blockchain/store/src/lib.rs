@@ -6,6 +6,7 @@
 //! - [`files`]: the embedded back-end, everything in one folder;
 //! - [`memory`]: back-ends for tests;
 //! - `mongo` (feature `mongodb`): the log, the chain and values that are created once, in MongoDB;
+//! - [`backend`]: which of them keep a store, by what was given and what its label says;
 //! - [`remote`]: how back-ends on other machines are called;
 //! - [`s3`]: chunks in a store that speaks S3;
 //! - [`measured`]: what stands before any of them and counts its calls.
@@ -17,6 +18,7 @@
 //!
 //! The store knows bytes and names; what a fact means is its owner's business ([`contract::index::Project`]).
 
+pub mod backend;
 pub mod clock;
 pub mod codec;
 pub mod contract;
@@ -29,6 +31,9 @@ pub mod measured;
 pub mod memory;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
+#[cfg(test)]
+#[cfg(any(feature = "mongodb", feature = "s3"))]
+pub(crate) mod proxy;
 pub mod registry;
 #[cfg(any(feature = "mongodb", feature = "s3"))]
 pub mod remote;

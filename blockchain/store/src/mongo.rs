@@ -22,13 +22,15 @@ mod lock;
 mod server;
 
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod servers;
 pub use chain::MongoChain;
 pub use fact_log::MongoLog;
 pub use lock::MongoLock;
-pub use server::{Mongo, Opening};
+pub use server::{Mongo, Opening, Reached};
 
 #[cfg(test)]
 mod tests;

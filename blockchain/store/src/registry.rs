@@ -86,6 +86,8 @@ registry! {
         LACKING = 0x08,
         /// Which kinds of facts the index has taken in.
         KINDS = 0x09,
+        /// How far commits name segments, where the log is kept elsewhere.
+        NAMED = 0x0a,
     }
 
     /// The chain's rows: `store/src/files/chain/rows.rs`.

@@ -52,6 +52,8 @@ mod unit;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use blobs::{DRAFT_BYTES, RECORDS_MAX, S3Blobs};

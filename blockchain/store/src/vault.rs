@@ -5,6 +5,7 @@
 //!
 //! In one file because it is what all of `vault/` looks like to a service: one type, with what its methods answer.
 
+pub mod audit;
 pub mod chunk_rows;
 pub mod collect;
 pub mod committer;
@@ -29,7 +30,7 @@ use self::projection::Projection;
 use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Placement};
-use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
+use crate::contract::fact_log::{Condensed, Condensing, FactLog, Passed, Position, Replayed};
 use crate::contract::index::{Index, Look, Project, is_bound};
 use crate::crypt::{ChunkKey, Cipher};
 use crate::damage::DamageList;
@@ -169,15 +170,27 @@ impl Vault {
 
     /// Follows the log of a store that is kept elsewhere, and opens it.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
+        Self::open_elsewhere_watched(store, None, &|_, _| true)
+    }
+
+    /// The same. `only_read` says why nothing may be written, if so; `progress` hears how many bytes of the log, of how
+    /// many, are read, and ends the opening by `false`: the next one goes on from there.
+    pub fn open_elsewhere_watched(
+        store: Elsewhere,
+        only_read: Option<String>,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<Self, StoreError> {
         let Elsewhere { log, blobs, start, cipher, index, project } = store;
         let projection = Arc::new(Projection::new(blobs.clone(), project));
         cipher.bind_rows(is_bound(index.as_ref())?);
         projection.check(index.as_ref())?;
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &cipher, &from)?;
+        let (to, rows) = (log.as_ref(), index.as_ref());
+        let goes_on = |passed: Passed| progress(passed.done, passed.total);
+        let at = follow(to, blobs.as_ref(), rows, &projection, &cipher, &from, &goes_on)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
         let followed = Followed { log, blobs, at, damage, loss: None, unread };
-        Self::new(VaultParts { followed, cipher, index, projection, only_read: None })
+        Self::new(VaultParts { followed, cipher, index, projection, only_read })
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
@@ -550,6 +563,7 @@ impl Vault {
                     None => matters(&plain),
                 }
             },
+            stands: &|unit| Ok(!unit_rows::is_retired(self.index.as_ref(), unit)?),
             go_on_behind: &mut || {
                 self.begin_log()?;
                 // An index that stood in what is replaced would be refused.

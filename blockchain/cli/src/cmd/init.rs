@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use lucid_api::access::{Role, Token, TokenEntry, TokenList, TokenName};
 use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_http::config::TOKENS;
+use lucid_store::backend::Given;
 use lucid_store::crypt::random;
 use lucid_store::files::folder::keys::{KeyExport, Keys, key_export};
 use lucid_store::files::folder::{DataFolder, Expected, Options, identify, is_store};
@@ -185,7 +186,9 @@ impl Init {
             }),
             None => None,
         };
-        let options = Options { expected, ..options };
+        // Here, and nowhere else, the keys of a store in a database are made.
+        let given = Given { makes_keys: true, ..options.given.clone() };
+        let options = Options { expected, given, ..options };
         let made = !is_store(root)?;
         let store_id = match made {
             true => hex(&DataFolder::open(root, &options)?.store),

@@ -70,9 +70,12 @@ mod proofs;
 mod query;
 mod race;
 mod reading;
+#[path = "../../../store/tests/remote/mod.rs"]
+mod real_servers;
 mod recipes;
 mod record;
 mod reindex;
+mod remote;
 mod removal;
 mod request_ids;
 mod scrub;

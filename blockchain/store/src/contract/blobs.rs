@@ -7,6 +7,7 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::index::Changes;
 use crate::frame::{self, HEADER_BYTES, Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -64,6 +65,37 @@ pub(crate) fn flag(byte: u8) -> Result<bool, WireFault> {
         1 => Ok(true),
         _ => Err(WireFault::Invalid { what: "yes or no" }),
     }
+}
+
+/// Chunks of one unit with their places, as a commit carries them: without the unit, which it names once.
+pub(crate) fn encode_places(places: &[(ChunkName, Placement)]) -> Vec<u8> {
+    let mut to = Writer::new();
+    to.count(places.len());
+    for (name, at) in places {
+        to.raw(name.as_bytes()).u64(at.offset).u32(at.stored_length).u32(at.plain_length);
+        to.u8(u8::from(at.encrypted));
+    }
+    to.finish()
+}
+
+/// Reads [`encode_places`] of this unit.
+pub(crate) fn decode_places(
+    unit: u32,
+    from: &mut Reader<'_>,
+) -> Result<Vec<(ChunkName, Placement)>, WireFault> {
+    let mut places = Vec::new();
+    for _ in 0..from.u32("places")? {
+        let name = ChunkName::new(from.array("name")?);
+        let placement = Placement {
+            unit,
+            offset: frame::number(from, "offset")?,
+            stored_length: from.u32("stored length")?,
+            plain_length: from.u32("plain length")?,
+            encrypted: flag(from.u8("encrypted")?)?,
+        };
+        places.push((name, placement));
+    }
+    Ok(places)
 }
 
 /// The records of one commit, as it names them.
@@ -142,6 +174,17 @@ pub struct Contents {
     pub damage: Vec<Damage>,
 }
 
+/// A unit that has to be there, and that [`Blobs::numbers`] does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It is there after all.
+    There,
+    /// It is not found, and may be found later: nobody says yet that it is lost.
+    NotNow,
+    /// It is lost.
+    Lost,
+}
+
 /// How a unit came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitKind {
@@ -206,6 +249,11 @@ pub trait Blobs: Units {
     /// settled in it stays whether or not that works.
     fn end(&self, now: bool) -> Result<(), CommitError>;
 
+    /// A commit is in the log, and its rows are written with these changes: a back-end that has to know at its next
+    /// opening how far commits name its units notes that here. Of the chunks it names, it is told where they are and
+    /// how many.
+    fn note(&self, _named: Option<(&Extent, usize)>, _changes: &mut Changes<'_>) {}
+
     /// Where the records are that a commit names. What cannot be read of them has no place.
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError>;
 
@@ -231,6 +279,12 @@ pub trait Blobs: Units {
     /// Numbers from one to this were all given out, so a unit that is not there and was not replaced is lost.
     /// Zero where gaps mean nothing.
     fn begun(&self) -> u32;
+
+    /// Looks once more for a unit that has to be there, and that [`Blobs::numbers`] does not have. One that loses sight
+    /// of units for a while says that one is lost only when it has missed it twice, hours apart.
+    fn look_again(&self, _unit: u32) -> Result<Missed, StoreError> {
+        Ok(Missed::Lost)
+    }
 
     /// Bytes of all units.
     fn bytes(&self) -> Result<u64, StoreError>;

@@ -134,6 +134,8 @@ pub struct Condensed {
 pub struct Condensing<'a> {
     /// Whether a fact, which is told with its place, still matters.
     pub matters: &'a dyn Fn(&Record, &str, u64) -> Result<bool, StoreError>,
+    /// Whether a unit is one that none stands for: then the places that commits name in it still matter.
+    pub stands: &'a dyn Fn(u32) -> Result<bool, StoreError>,
     /// Has a commit follow in a new part, so that the one before it can be condensed, too; and an index that
     /// stood in it stand behind it, durably.
     pub go_on_behind: &'a mut dyn FnMut() -> Result<(), StoreError>,

@@ -6,8 +6,10 @@ use lucid_core::digest::ChunkName;
 
 use super::Call;
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, UnitKind, UnitState, Units, Written,
+    Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, UnitKind, UnitState, Units,
+    Written,
 };
+use crate::contract::index::Changes;
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -71,6 +73,10 @@ impl Blobs for MeasuredBlobs {
         self.end.time(|| self.blobs.end(now))
     }
 
+    fn note(&self, named: Option<(&Extent, usize)>, changes: &mut Changes<'_>) {
+        self.blobs.note(named, changes);
+    }
+
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
         self.blobs.places(extent)
     }
@@ -101,6 +107,10 @@ impl Blobs for MeasuredBlobs {
 
     fn begun(&self) -> u32 {
         self.blobs.begun()
+    }
+
+    fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        self.blobs.look_again(unit)
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {

@@ -1,6 +1,6 @@
 //! Chunk records in memory: every write is a unit of its own, as with objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
@@ -37,7 +37,7 @@ struct State {
     kept: BTreeMap<u32, MemoryUnit>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct MemoryUnit {
     records: Vec<Record>,
     origin: Origin,
@@ -53,6 +53,14 @@ impl MemoryBlobs {
     /// No units.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A copy that has only these units, and gives out the same numbers next.
+    pub fn only(&self, units: &BTreeSet<u32>) -> Self {
+        let state = self.units.lock();
+        let kept = state.kept.iter().filter(|(unit, _)| units.contains(unit));
+        let kept = kept.map(|(unit, kept)| (*unit, kept.clone())).collect();
+        Self { units: Arc::new(Mutex::new(State { kept, ..*state })) }
     }
 
     /// How many units there are.

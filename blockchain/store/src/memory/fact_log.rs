@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use crate::contract::blobs::Extent;
+use crate::contract::blobs::Written;
 use crate::contract::fact_log::{
     Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
 };
@@ -28,7 +28,7 @@ struct State {
 
 struct MemoryCommit {
     facts: Vec<Record>,
-    chunks: Option<Extent>,
+    chunks: Option<Written>,
 }
 
 /// How a commit ends otherwise than well.
@@ -80,7 +80,7 @@ fn commits_before(place: &Position) -> Result<usize, StoreError> {
 }
 
 impl State {
-    fn append(&mut self, facts: &mut [Record], chunks: Option<Extent>) -> Position {
+    fn append(&mut self, facts: &mut [Record], chunks: Option<Written>) -> Position {
         for (ordinal, fact) in (0..).zip(facts.iter_mut()) {
             fact.header.sequence = ordinal;
         }
@@ -116,13 +116,13 @@ impl FactLog for MemoryLog {
         if *after != place(state.commits.len()) {
             return Ok(Appended::Overtaken);
         }
-        let extent = chunks.map(|chunks| chunks.written.extent.clone());
+        let chunks = chunks.map(|chunks| chunks.written.clone());
         match state.endings.pop_front() {
-            None => Ok(Appended::Here(state.append(facts, extent))),
+            None => Ok(Appended::Here(state.append(facts, chunks))),
             Some(Ending::Refused) => Err(CommitError::Failed("it was refused".into())),
             Some(Ending::Lost) => Err(CommitError::Maybe("no answer came".into())),
             Some(Ending::Unheard) => {
-                state.append(facts, extent);
+                state.append(facts, chunks);
                 Err(CommitError::Maybe("no answer came".into()))
             }
         }
@@ -154,7 +154,8 @@ impl FactLog for MemoryLog {
             }
             next += 1;
             let position = place(next);
-            if !each(Replayed::Commit { chunks, places: None, position }, passed)? {
+            let (chunks, places) = chunks.map(|written| (written.extent, written.places)).unzip();
+            if !each(Replayed::Commit { chunks, places, position }, passed)? {
                 return Ok(false);
             }
         }

@@ -8,9 +8,9 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, Writer};
 use mongodb::bson::{Document, doc};
 
-use crate::contract::blobs::{Extent, Placement, flag};
+use crate::contract::blobs::{Extent, Placement, decode_places, encode_places};
 use crate::crypt::FACT_BYTES_MAX;
-use crate::frame::{self, HEADER_BYTES, Header, NEWER_RECORD, Record, UNSOUND};
+use crate::frame::{HEADER_BYTES, Header, NEWER_RECORD, Record, UNSOUND};
 use crate::mongo::decide::{NONCE, bytes};
 use crate::mongo::fields::{Fault, Fields, V, VERSION, number};
 
@@ -51,32 +51,13 @@ pub(super) struct Chunks {
 impl Chunks {
     /// The places, without the unit.
     fn encode_places(&self) -> Vec<u8> {
-        let mut to = Writer::new();
-        to.count(self.places.len());
-        for (name, at) in &self.places {
-            to.raw(name.as_bytes()).u64(at.offset).u32(at.stored_length).u32(at.plain_length);
-            to.u8(u8::from(at.encrypted));
-        }
-        to.finish()
+        encode_places(&self.places)
     }
 
     fn decode_places(unit: u32, bytes: &[u8]) -> Option<Vec<(ChunkName, Placement)>> {
         let mut from = Reader::new(bytes);
-        let count = from.u32("places").ok()?;
-        let mut places = Vec::new();
-        for _ in 0..count {
-            let name = ChunkName::new(from.array("name").ok()?);
-            let placement = Placement {
-                unit,
-                offset: frame::number(&mut from, "offset").ok()?,
-                stored_length: from.u32("stored length").ok()?,
-                plain_length: from.u32("plain length").ok()?,
-                encrypted: flag(from.u8("encrypted").ok()?).ok()?,
-            };
-            places.push((name, placement));
-        }
-        from.finish().ok()?;
-        Some(places)
+        let places = decode_places(unit, &mut from).ok()?;
+        from.finish().ok().map(|()| places)
     }
 }
 

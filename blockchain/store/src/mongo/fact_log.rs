@@ -72,6 +72,11 @@ impl MongoLog {
         Self { to, store, incarnation }
     }
 
+    /// The first commit, if there is any: no field of it but its number.
+    pub(super) fn first(to: &Connection) -> Result<Option<Document>, StoreError> {
+        to.find(LOG, &number(1), Some(&doc! { "_id": 1 }))
+    }
+
     /// Where a log without commits ends. It is another place for every store.
     pub fn start(&self) -> Position {
         self.beginning().position()

@@ -31,17 +31,17 @@ fn fact(text: &str) -> Record {
     Record::plain(RecordKind::Fact, [1; 32], text.as_bytes().to_vec()).unwrap()
 }
 
-fn commit(log: &MongoLog, at: &Position, text: &str) -> Result<Appended, CommitError> {
+pub(super) fn commit(log: &MongoLog, at: &Position, text: &str) -> Result<Appended, CommitError> {
     log.commit(at, &mut [fact(text)], None)
 }
 
-fn commits(log: &MongoLog, at: &mut Position, text: &str) {
+pub(super) fn commits(log: &MongoLog, at: &mut Position, text: &str) {
     let Ok(Appended::Here(behind)) = commit(log, at, text) else { panic!("{text} is there") };
     *at = behind;
 }
 
 /// The facts behind a place, or why they cannot be had.
-fn facts(log: &MongoLog, behind: Option<&Position>) -> Result<Vec<String>, StoreError> {
+pub(super) fn facts(log: &MongoLog, behind: Option<&Position>) -> Result<Vec<String>, StoreError> {
     let mut facts = Vec::new();
     log.replay(behind, &mut |found, _| {
         if let Replayed::Fact { record, .. } = found {

@@ -14,8 +14,8 @@ use super::object::{Draft, Drafted, FOLDER, Head};
 use super::shared::{Known, Shared, Stage, State, double, missing};
 use super::unit::{Listed, number_of, title};
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
-    Written,
+    Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, Unit, UnitKind, UnitState,
+    Units, Written,
 };
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
@@ -50,16 +50,30 @@ impl S3Blobs {
         store: [u8; 16],
         missed_for: Duration,
     ) -> Result<Self, StoreError> {
-        let listed = bucket.list(FOLDER, None).map_err(|failure| {
-            StoreError::io(format!("listing {FOLDER}/ in {}", bucket.title))(failure.into_io())
-        })?;
-        let mut state = State::default();
-        listed.iter().for_each(|(name, length)| state.add(name, *length));
-        let behind = state.known.keys().map(|unit| unit & !MADE).max().unwrap_or(0);
+        let (state, behind) = listed(&bucket)?;
         let numbers = Numbers::open(&bucket, store, behind)?;
         let units = Mutex::new(state);
         Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, units, missed_for }) })
     }
+
+    /// What is in a bucket, for a reader: no number is taken.
+    pub(super) fn to_read(bucket: Bucket, store: [u8; 16]) -> Result<Self, StoreError> {
+        let (state, behind) = listed(&bucket)?;
+        let numbers = Numbers::to_read(&bucket, store, behind)?;
+        let (units, missed_for) = (Mutex::new(state), MISSED_FOR);
+        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, units, missed_for }) })
+    }
+}
+
+/// The units that the bucket lists, and the last number that one of them has.
+fn listed(bucket: &Bucket) -> Result<(State, u32), StoreError> {
+    let listed = bucket.list(FOLDER, None).map_err(|failure| {
+        StoreError::io(format!("listing {FOLDER}/ in {}", bucket.title))(failure.into_io())
+    })?;
+    let mut state = State::default();
+    listed.iter().for_each(|(name, length)| state.add(name, *length));
+    let behind = state.known.keys().map(|unit| unit & !MADE).max().unwrap_or(0);
+    Ok((state, behind))
 }
 
 impl fmt::Debug for S3Blobs {
@@ -192,6 +206,10 @@ impl Blobs for S3Blobs {
     /// What is taken back leaves a gap, and so does every opening.
     fn begun(&self) -> u32 {
         0
+    }
+
+    fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        self.shared.look_again(unit)
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {

@@ -34,6 +34,9 @@ const SPAN: u32 = 1_024;
 /// Set in the numbers of units that are made of others.
 pub const MADE: u32 = 1 << 31;
 
+/// Numbers above this are the last tenth of them.
+const FEW_LEFT: u32 = MADE / 10 * 9;
+
 /// So often a thousand is left to others before that is given up.
 const LEFT_MAX: usize = 20;
 
@@ -96,23 +99,18 @@ pub struct Numbers {
 impl Numbers {
     /// Takes the first numbers behind all that were ever taken, and behind the units that are there.
     pub fn open(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<Self, StoreError> {
-        let marks = marks(bucket)?;
-        if let Some((key, bytes)) = marks.iter().max() {
-            let mark = bucket.get(FOLDER, &key.to_string(), 0..*bytes);
-            let mark = mark.map_err(failed(bucket, "reading", key))?;
-            match Mark::read(&mark.bytes) {
-                Some(mark) if mark.store != store => {
-                    return Err(StoreError::Folder(format!(
-                        "{} is another store's: give this one a bucket or a prefix of its own",
-                        bucket.title
-                    )));
-                }
-                Some(_) => {}
-                None => tracing::warn!(%key, bucket = bucket.title, "a mark of numbers is damaged"),
-            }
-        }
+        of_this(bucket, store)?;
         let at = take(bucket, store, behind)?;
         Ok(Self { store, begun: at.0, at: Mutex::new(at) })
+    }
+
+    /// Takes none before the first one is asked for: of who only reads, none is. What is put from now on has a number
+    /// behind all that were taken by now.
+    pub fn to_read(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<Self, StoreError> {
+        of_this(bucket, store)?;
+        let taken = marks(bucket)?.into_iter().map(|(key, _)| key.number).max().unwrap_or(0);
+        let begun = u32::try_from(taken).unwrap_or(0).max(behind);
+        Ok(Self { store, begun, at: Mutex::new((begun, begun)) })
     }
 
     /// Whether a number was taken after this was opened, here or by another process.
@@ -130,6 +128,29 @@ impl Numbers {
         }
         at.0 = next;
         Ok(next)
+    }
+}
+
+/// The store whose numbers were taken last; `None` where none ever were, or the mark of that is damaged.
+pub(super) fn store_there(bucket: &Bucket) -> Result<Option<[u8; 16]>, StoreError> {
+    let marks = marks(bucket)?;
+    let Some((key, bytes)) = marks.iter().max() else { return Ok(None) };
+    let mark = bucket.get(FOLDER, &key.to_string(), 0..*bytes);
+    let mark = Mark::read(&mark.map_err(failed(bucket, "reading", key))?.bytes);
+    if mark.is_none() {
+        tracing::warn!(%key, bucket = bucket.title, "a mark of numbers is damaged");
+    }
+    Ok(mark.map(|mark| mark.store))
+}
+
+/// Refuses a bucket that is another store's.
+fn of_this(bucket: &Bucket, store: [u8; 16]) -> Result<(), StoreError> {
+    match store_there(bucket)?.is_some_and(|there| there != store) {
+        false => Ok(()),
+        true => Err(StoreError::Folder(format!(
+            "{} is another store's: give this one a bucket or a prefix of its own",
+            bucket.title
+        ))),
     }
 }
 
@@ -158,9 +179,17 @@ fn take(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<(u32, u32), Sto
         let begin = begin.and_then(|begin| u32::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(SPAN)).filter(|end| *end < MADE);
         let Some((begin, end)) = begin.zip(end) else {
-            let bucket = &bucket.title;
-            return Err(StoreError::Folder(format!("no number is free for a unit in {bucket}")));
+            return Err(StoreError::Folder(format!(
+                "{} has had {} units, which is all that one store can tell apart: begin another store, in a \
+                 prefix of its own",
+                bucket.title,
+                MADE - 1
+            )));
         };
+        if end > FEW_LEFT {
+            let left = MADE - end;
+            tracing::warn!(left, bucket = bucket.title, "few numbers are left for units");
+        }
         let key = Key { number: end.into(), random: u64::from_le_bytes(random()?) };
         let Record { header, payload } = Mark { store, key }.to_record()?;
         let bytes = [header.encode().as_slice(), &payload].concat();

@@ -686,6 +686,8 @@ impl Writer {
             self.from.at = self.follow()?;
             return Err(Stopped::Overtaken);
         };
+        let named = written.as_ref().map(|written| (&written.extent, written.places.len()));
+        blobs.note(named, &mut changes);
         self.from.at = at;
         placed.extend(written.into_iter().flat_map(|written| written.places));
         for (name, placement) in &*placed {
@@ -699,7 +701,7 @@ impl Writer {
     /// Has the index follow what others committed.
     fn follow(&self) -> Result<Position, CommitError> {
         let Start { log, blobs, index, projection, cipher, at, .. } = &self.from;
-        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), projection, cipher, at)
+        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), projection, cipher, at, &|_| true)
             .map_err(|error| not_followed(&error))
     }
 

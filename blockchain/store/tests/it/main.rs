@@ -7,6 +7,7 @@
 //! - [`lies`]: numbers and names that lie, and stores that are built, damaged and opened at random;
 //! - [`segments`]: segments that are away, come back, are another store's, or were replaced;
 //! - [`loss`]: a log that lost its end beside rewritten segments, and files that look whole and are not;
+//! - [`mixed`]: stores of which only one half is in files;
 //! - [`folder`]: data folders of the operating system;
 //! - [`formats`]: bytes that must never change, and decoders that meet arbitrary ones;
 //! - [`index`]: what every index promises;
@@ -34,6 +35,7 @@ mod index;
 mod lies;
 mod loss;
 mod media;
+mod mixed;
 mod recover;
 mod segments;
 mod waiting;

@@ -54,7 +54,7 @@ impl DataFolder {
         link::check(root)?;
         let (only_read, lock) = OnlyRead::begin(root, to_read)?;
         let disk = only_read.disk(root);
-        let opened = Self::with_keys(root, options, disk, false);
+        let opened = Self::with_keys(root, options, disk, None, false);
         let opened = only_read.keys(root, opened)?;
         Ok(Self { only_read: Some(only_read), _lock: lock, ..opened })
     }

@@ -4,8 +4,10 @@ use super::*;
 use crate::contract::index::{Changes, Project};
 use crate::memory::fact_log::MemoryLog;
 use crate::memory::index::MemoryIndex;
+use crate::s3::unit::title;
 use crate::vault::collect::Names;
 use crate::vault::committer::Submission;
+use crate::vault::scrub::Cursor;
 use crate::vault::{Elsewhere, Vault};
 
 /// Makes nothing of facts.
@@ -23,7 +25,10 @@ impl Project for Nothing {
 
 /// Opens the store with an index that knows nothing yet.
 fn open(log: &Arc<MemoryLog>, objects: &Arc<dyn ObjectStore>) -> (Vault, S3Blobs) {
-    let blobs = in_objects(objects.clone());
+    open_over(log, in_objects(objects.clone()))
+}
+
+fn open_over(log: &Arc<MemoryLog>, blobs: S3Blobs) -> (Vault, S3Blobs) {
     let vault = Vault::open_elsewhere(Elsewhere {
         log: log.clone(),
         blobs: Arc::new(blobs.clone()),
@@ -79,4 +84,58 @@ fn a_store_over_objects_is_collected_and_its_index_made_anew() {
     assert_eq!(blobs.numbers().unwrap(), made);
     assert!((0..8).all(|number| is_there(&vault, number) == (number % 2 == 0)));
     assert_eq!(vault.damage(), []);
+}
+
+/// Everything that a whole round of reading names, by where it is.
+fn scrubbed(vault: &Vault) -> Vec<String> {
+    let (mut at, mut named) = (Some(Cursor::default()), Vec::new());
+    while let Some(from) = at {
+        let round = vault.scrub(from, 1_000, &|_| true).unwrap();
+        named.extend(round.findings.into_iter().map(|finding| finding.damage.file));
+        at = round.next;
+    }
+    named
+}
+
+#[test]
+fn a_made_unit_that_no_list_has_is_lost_once_it_was_missed_twice_hours_apart() {
+    let (log, objects) = (Arc::new(MemoryLog::new()), nothing());
+    let (vault, _) = open(&log, &objects);
+    let chunks = vec![chunk(0).1, chunk(1).1];
+    vault.commit(Submission { chunks, ..Submission::default() }).unwrap();
+    vault.close().unwrap();
+    let (vault, blobs) = open(&log, &objects);
+    let mut live = Names::default();
+    live.add(&chunk(0).0);
+    live.settle();
+    vault.begin_collection().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
+    let [made] = blobs.numbers().unwrap()[..] else { panic!("one is made of what is left") };
+    assert_eq!(scrubbed(&vault), [""; 0]);
+    drop(vault);
+
+    let (path, bytes) = only_object(&objects);
+    let remove = || {
+        let (objects, path) = (objects.clone(), path.clone());
+        let delete = async move { objects.delete(&path).await };
+        Driver::start().unwrap().wait(PATIENT.call, delete).unwrap().unwrap();
+    };
+    let reopened = |missed_for| {
+        let bucket = bucket(&objects, PATIENT);
+        open_over(&log, S3Blobs::missing_twice_in(bucket, STORE, missed_for).unwrap()).0
+    };
+    remove();
+    let (soon, later) = (reopened(Duration::ZERO), reopened(Duration::from_secs(3_600)));
+    assert_eq!(scrubbed(&soon), [""; 0], "it is missed for the first time");
+    assert_eq!(scrubbed(&soon), [title(made)]);
+    for _ in 0..3 {
+        assert_eq!(scrubbed(&later), [""; 0], "twice in a short time is once");
+    }
+    // It is there again, and read by the very round that looks for it.
+    put_rashly(&objects, &path, bytes);
+    for vault in [&soon, &later] {
+        let round = vault.scrub(Cursor { chunks: true, ..Cursor::default() }, 1_000, &|_| true);
+        let round = round.unwrap();
+        assert_eq!((round.records, round.findings.len()), (1, 0));
+    }
+    assert!(is_there(&open(&log, &objects).0, 0));
 }
