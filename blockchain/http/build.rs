@@ -3,7 +3,6 @@
 //! Only builds for use say it. A build for development would be compiled anew, with all that rests on this crate,
 //! whenever something is committed.
 
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 #![expect(clippy::disallowed_methods, reason = "this is how cargo speaks to a build script")]
 
 use std::path::Path;
