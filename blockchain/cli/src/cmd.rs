@@ -67,6 +67,7 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::config::{SERVICE, given};
 use lucid_http::config::{back_ends, process_environment, unknown_variables};
+use lucid_http::program::VERSION;
 use lucid_store::backend::Given;
 use lucid_store::clock::{Clock, Moment};
 use lucid_store::files::folder::keys::{OpensWith, opens_with};
@@ -86,7 +87,7 @@ use crate::showing::client_options;
 /// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
 /// when it existed.
 #[derive(Debug, Parser)]
-#[command(name = "lucid", version, propagate_version = true)]
+#[command(name = "lucid", version = VERSION, propagate_version = true)]
 pub struct Arguments {
     #[command(flatten)]
     home: Home,

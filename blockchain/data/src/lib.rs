@@ -25,6 +25,7 @@ pub mod read_log;
 pub mod reply;
 pub mod routes;
 pub mod row;
+pub mod selftest;
 pub mod service;
 pub mod shown;
 pub mod source;

@@ -40,6 +40,7 @@ pub mod problems;
 pub mod reply;
 pub mod routes;
 mod seen_ids;
+pub mod selftest;
 pub mod service;
 pub mod staging;
 pub mod workers;

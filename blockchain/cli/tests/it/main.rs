@@ -82,6 +82,7 @@ mod request_ids;
 mod scrub;
 mod secrets;
 mod server;
+mod shipped;
 mod signals;
 mod sink;
 mod take;
