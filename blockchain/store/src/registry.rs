@@ -66,6 +66,12 @@ registry! {
         DROPPED = 0x02,
         /// A unit stands for others.
         SWITCHED = 0x03,
+        /// Up to which number units are named for the first time no more, and which units go next.
+        LINED = 0x04,
+        /// What the writer's rows come to at its commit.
+        TALLIED = 0x05,
+        /// Which snapshots of the log there are, and which pieces of them may be.
+        SNAPSHOTS = 0x06,
     }
     keys {
         /// Where a chunk is.
@@ -86,6 +92,10 @@ registry! {
         LACKING = 0x08,
         /// Which kinds of facts the index has taken in.
         KINDS = 0x09,
+        /// Up to which number units are named for the first time no more, and which units go next.
+        LINE = 0x0a,
+        /// Which snapshots of the log there are, and which pieces of them may be.
+        SNAPSHOTS = 0x0b,
     }
 
     /// The chain's rows: `store/src/files/chain/rows.rs`.
