@@ -364,6 +364,10 @@ impl Vault {
             });
             match read {
                 Ok(plain) => return Ok(Some(plain)),
+                // A row that is made of a snapshot may be of a copy that was dropped before its unit was replaced.
+                Err(_) if self.blobs.is_shared() && self.is_replaced(&name, &placement)? => {
+                    return Ok(None);
+                }
                 Err(StoreError::Damaged(damage)) => {
                     // Its unit may have been made anew, and removed, since the place was looked up.
                     match chunk_rows::placement(self.index.as_ref(), &name)? {
@@ -378,6 +382,12 @@ impl Vault {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether a chunk is still said to be at a place, and the unit there has been replaced.
+    fn is_replaced(&self, name: &ChunkName, at: &Placement) -> Result<bool, StoreError> {
+        let now = chunk_rows::placement(self.index.as_ref(), name)?;
+        Ok(now == Some(*at) && unit_rows::is_retired(self.index.as_ref(), at.unit)?)
     }
 
     /// Notes that a copy is damaged, so that the next one replaces it.

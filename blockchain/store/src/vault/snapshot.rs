@@ -193,7 +193,7 @@ impl Vault {
                 Replayed::Fact { record, file, offset } => {
                     let opened = self.cipher.open(&mut packer, &record.header, record.payload);
                     let plain = opened.map_err(|why| why.at(&file, offset))?;
-                    is_news |= plain.first() != Some(&fact::SNAPSHOTS);
+                    is_news |= !matches!(plain.first(), Some(&(fact::SNAPSHOTS | fact::TALLIED)));
                 }
             }
             Ok(!is_news && n < to.n)

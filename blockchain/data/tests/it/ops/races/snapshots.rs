@@ -1,16 +1,25 @@
 //! Snapshots of what the ops do: a store that is opened from one has the same rows, whatever was done before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_data_chain::ops::upkeep::snapshot_log::snapshot_log;
 
 use super::*;
 
-/// Rows that follow from the log, whoever followed it from where: but for which kinds of facts it had, and that a unit
-/// which was replaced since was once made of others.
+/// Rows that follow from the log, whoever followed it from where: but for which kinds of facts it had, and for what is
+/// said of units that others stand for.
 fn rows(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut rows = store.index.rows();
-    rows.retain(|key, _| !matches!(key.first(), Some(0x05 | 0x09)));
+    let retired: BTreeSet<u32> = rows
+        .keys()
+        .filter(|key| key[0] == 0x04)
+        .map(|key| u32::from_be_bytes(*key.last_chunk().unwrap()))
+        .collect();
+    rows.retain(|key, value| match key[0] {
+        0x01 => !retired.contains(&u32::from_le_bytes(*value.first_chunk().unwrap())),
+        0x05 | 0x09 => false,
+        _ => true,
+    });
     rows
 }
 
