@@ -2,8 +2,8 @@
 //!
 //! A copy that starts without an index is made from the newest one, and follows the log from its place on. So the
 //! commits up to the snapshot before the newest are *hollowed*: they lose their facts, and keep their numbers, so that
-//! whoever slept and inserts one of these numbers still fails. An index that has not followed beyond them is made
-//! anew.
+//! a process that slept and inserts one of these numbers still fails. An index that has not followed beyond them is
+//! made anew.
 //!
 //! A log keeps pieces and snapshots, and empties commits; what is in a piece, whether it is right, and when it goes is
 //! the vault's to say (`vault/snapshot`).

@@ -205,7 +205,7 @@ fn record(plain: &[u8]) -> Record {
 }
 
 #[test]
-fn a_commit_that_does_not_open_or_is_not_understood_stops_whoever_follows() {
+fn a_commit_that_does_not_open_or_is_not_understood_stops_a_copy_that_follows() {
     let cases = [
         (record(&[0x10, UNKNOWN]), "a fact is not understood: it asks"),
         (record(&[0x01]), "a fact of the store is not understood"),

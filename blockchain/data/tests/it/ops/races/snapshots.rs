@@ -6,7 +6,7 @@ use lucid_data_chain::ops::upkeep::snapshot_log::snapshot_log;
 
 use super::*;
 
-/// Rows that follow from the log, whoever followed it from where: but for which kinds of facts it had, and for what is
+/// Rows that follow from the log, wherever it was followed from: but for which kinds of facts it had, and for what is
 /// said of units that others stand for.
 fn rows(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut rows = store.index.rows();
