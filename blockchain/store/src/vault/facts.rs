@@ -3,8 +3,11 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::index::Tally;
 use crate::registry::SERVICE_FACTS;
-use crate::registry::vault::fact::{DROPPED, QUARANTINED, SWITCHED};
+use crate::registry::vault::fact::{DROPPED, LINED, QUARANTINED, SNAPSHOTS, SWITCHED, TALLIED};
+use crate::vault::line::Line;
+use crate::vault::snapshot::Pieces;
 
 /// What the vault itself acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,12 @@ pub(super) enum VaultFact {
     Dropped(Vec<(ChunkName, (u32, u64))>),
     /// A unit that was made of others' records stands for them from now on.
     Switched { to: u32, replaces: Vec<u32> },
+    /// What a collection of shared units goes by. Each takes the place of the one before.
+    Lined(Line),
+    /// What the writer's rows come to behind the facts before it, of the same commit.
+    Tallied(Tally),
+    /// Which snapshots there are, and which pieces may be. Each takes the place of the one before.
+    Snapshots(Pieces),
 }
 
 impl VaultFact {
@@ -35,6 +44,15 @@ impl VaultFact {
                 for old in replaces {
                     to.u32(*old);
                 }
+            }
+            Self::Lined(line) => {
+                to.u8(LINED).raw(&line.encode());
+            }
+            Self::Snapshots(pieces) => {
+                to.u8(SNAPSHOTS).raw(&pieces.encode());
+            }
+            Self::Tallied(Tally { sessions, chunks, references }) => {
+                to.u8(TALLIED).u64(*sessions).u64(*chunks).u64(*references);
             }
         }
         to.finish()
@@ -66,6 +84,13 @@ impl VaultFact {
                         (0..count).map(|_| from.u32("unit")).collect::<Result<_, _>>()?;
                     Self::Switched { to, replaces }
                 }
+                LINED => Self::Lined(Line::read(from)?),
+                SNAPSHOTS => Self::Snapshots(Pieces::read(from)?),
+                TALLIED => Self::Tallied(Tally {
+                    sessions: from.u64("sessions")?,
+                    chunks: from.u64("chunks")?,
+                    references: from.u64("references")?,
+                }),
                 _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
             })
         };
@@ -76,6 +101,8 @@ impl VaultFact {
 
 #[cfg(test)]
 mod tests {
+    use lucid_core::time::Timestamp;
+
     use super::*;
 
     #[test]
@@ -88,6 +115,32 @@ mod tests {
             (
                 VaultFact::Switched { to: 0x8000_0001, replaces: vec![1, 2] },
                 "0301000080020000000100000002000000".to_owned(),
+            ),
+            (
+                VaultFact::Lined(Line {
+                    line: 7,
+                    taken: 1_024,
+                    drawn_at: Timestamp::from_micros(0x0102_0304),
+                    going: vec![2, 0x8000_0001],
+                }),
+                "0407000000000400000403020100000000020000000200000001000080".to_owned(),
+            ),
+            (
+                VaultFact::Tallied(Tally { sessions: 1, chunks: 2, references: 3 }),
+                "05010000000000000002000000000000000300000000000000".to_owned(),
+            ),
+            (
+                VaultFact::Snapshots(Pieces {
+                    snapshots: Vec::new(),
+                    hollow: 5,
+                    named: vec![[0xbb; 16]],
+                    going: vec![[0xcc; 16]; 2],
+                }),
+                format!(
+                    "0600000000050000000000000001000000{}02000000{}",
+                    "bb".repeat(16),
+                    "cc".repeat(32)
+                ),
             ),
         ] {
             let bytes = fact.encode();
