@@ -163,6 +163,7 @@ fn of_store(error: &StoreError) -> Option<u8> {
         StoreError::Io { .. }
         | StoreError::Unwritable { .. }
         | StoreError::Index(_)
+        | StoreError::Anew(_)
         | StoreError::Commit { .. } => Some(TROUBLE),
         // Found out, and wrong.
         StoreError::Damaged(_) => Some(FAILED),

@@ -60,6 +60,10 @@ pub enum StoreError {
     /// The index failed.
     #[error("index: {0}")]
     Index(String),
+    /// The index cannot go on from where it stands, and nothing is lost: thrown away, it is made anew by the next
+    /// opening.
+    #[error("{0}")]
+    Anew(String),
     /// What was to be written is more than any reader takes. Nothing was written.
     #[error("{what} of {bytes} bytes is over the limit of {most}, and was not written")]
     TooLarge {

@@ -20,6 +20,7 @@ mod fact_log;
 mod fields;
 mod lock;
 mod server;
+mod snapshots;
 
 #[cfg(test)]
 mod proxied;

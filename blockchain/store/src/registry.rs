@@ -66,6 +66,12 @@ registry! {
         DROPPED = 0x02,
         /// A unit stands for others.
         SWITCHED = 0x03,
+        /// Up to which number units are named for the first time no more, and which units go next.
+        LINED = 0x04,
+        /// What the writer's rows come to at its commit.
+        TALLIED = 0x05,
+        /// Which snapshots of the log there are, and which pieces of them may be.
+        SNAPSHOTS = 0x06,
         /// A move into this store has begun, and is not at its end.
         MOVING = 0x0e,
         /// A move into this store is at its end.
@@ -92,6 +98,10 @@ registry! {
         KINDS = 0x09,
         /// How far commits name segments, where the log is kept elsewhere.
         NAMED = 0x0a,
+        /// Up to which number units are named for the first time no more, and which units go next.
+        LINE = 0x0b,
+        /// Which snapshots of the log there are, and which pieces of them may be.
+        SNAPSHOTS = 0x0c,
         /// A move into this store is not at its end.
         MOVING = 0x20,
     }

@@ -17,6 +17,11 @@ use crate::vault::{Elsewhere, Vault};
 
 /// Opens the store of a folder, with its log and its chunks where its label says that they are. `progress` hears how
 /// many bytes of the log, of how many that have to be, are read, and ends the opening by `false`.
+///
+/// # Errors
+///
+/// Those of opening a store; [`StoreError::Anew`] where the index cannot follow a log that others write to, too: it is
+/// marked, and [`DataFolder::join`] makes it anew and opens once more.
 pub fn open(
     folder: &DataFolder,
     unopened: UnopenedStore,
@@ -101,9 +106,12 @@ fn follow(
     blobs: Arc<dyn Blobs>,
     progress: &dyn Fn(u64, u64) -> bool,
 ) -> Result<Vault, StoreError> {
-    let UnopenedStore { store, cipher, index, project, .. } = unopened;
+    let UnopenedStore { store, cipher, index, project, accept_loss, .. } = unopened;
     let (log, start) = servers.log(store)?;
     let elsewhere = Elsewhere { log, blobs, start, cipher, index, project };
+    if accept_loss {
+        return Vault::open_elsewhere_accepting_loss(elsewhere, progress);
+    }
     let only_read = folder.only_read().map(|only_read| only_read.why().to_owned());
     Vault::open_elsewhere_watched(elsewhere, only_read, progress)
 }

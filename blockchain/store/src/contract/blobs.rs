@@ -7,6 +7,7 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::fact_log::Place;
 use crate::contract::index::Changes;
 use crate::frame::{self, HEADER_BYTES, Header, Record};
 use crate::{CommitError, Damage, StoreError};
@@ -309,6 +310,38 @@ pub trait Blobs: Units {
     /// Begins a unit of other units' records, with a number behind all that there are and behind this one. Until
     /// a fact says that it stands for them, it counts for nothing.
     fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError>;
+
+    /// Notes, durably and where every machine sees it that opens this store, that the log has come to a place. Where
+    /// chunks are on the disk of the one machine that writes, nobody else has to know, and nothing is noted.
+    fn mark(&self, _place: &Place) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The highest place that was noted: the highest number of the highest incarnation.
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether other processes may write units, too, as far as this one knows. Then units can be left over that no
+    /// commit names, and are never told from those that one is about to name, but by a line ([`Blobs::rise`]); and
+    /// units that were replaced are still there for a while.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Up to where numbers were given out, to this process or another: a unit that is begun by a process which takes
+    /// its numbers after this has a higher one.
+    fn taken(&self) -> Result<u32, StoreError> {
+        Ok(0)
+    }
+
+    /// From here on no unit that is begun here has a number up to this line.
+    fn rise(&self, _line: u32) {}
+
+    /// Whether a unit's number is above a line, however the unit came to be.
+    fn is_above(&self, _unit: u32, _line: u32) -> bool {
+        true
+    }
 
     /// Removes units that others stand for, or that never came to count. What another store owns stays.
     fn remove(&self, units: &[u32]) -> Result<(), StoreError>;

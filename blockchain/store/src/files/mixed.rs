@@ -18,12 +18,12 @@ use super::recovery::{self, SegmentsAlone};
 use super::{ChunksAre, ToRecover, UnopenedStore, log, recover_files, segment};
 use crate::StoreError;
 use crate::contract::blobs::Blobs;
-use crate::contract::fact_log::{FactLog, Passed, Position};
+use crate::contract::fact_log::{FactLog, Position};
 use crate::contract::index::is_bound;
 use crate::files::blobs::FileBlobs;
 use crate::files::units::FileUnits;
 use crate::files::watermark::Watermark;
-use crate::vault::follow::follow;
+use crate::vault::elsewhere::{Loss, ToFollow};
 use crate::vault::projection::Projection;
 use crate::vault::{Followed, Vault, VaultParts};
 
@@ -40,7 +40,8 @@ pub struct LogElsewhere {
 ///
 /// # Errors
 ///
-/// Those of opening a folder; [`StoreError::Folder`] where it has a log of its own.
+/// Those of opening a folder; [`StoreError::Folder`] where it has a log of its own, or where that elsewhere has less than
+/// was acknowledged; [`StoreError::Anew`] where the index cannot follow it, and the next opening makes it anew.
 pub fn open_with_log(
     unopened: UnopenedStore,
     elsewhere: LogElsewhere,
@@ -89,9 +90,14 @@ pub(crate) fn recover_with_log(
     let ends = Arc::new(Mutex::new(Watermark::START));
     let blobs = FileBlobs::new(FileUnits::new(disk.clone(), store), limits, ends.clone());
     let blobs = blobs.under_a_log_elsewhere();
-    let from = Position::of(index)?.unwrap_or(start);
-    let goes_on = |passed: Passed| progress(passed.done, passed.total);
-    let at = follow(log.as_ref(), &blobs, index, projection, cipher, &from, &goes_on)?;
+    // What is lost of the log is accepted with an index that is made anew; of segments it is with any.
+    let loss = match parts.accept_loss && Position::of(index)?.is_none() {
+        true => Loss::Accepted,
+        false => Loss::Refused,
+    };
+    let to_follow =
+        ToFollow { log: log.as_ref(), blobs: &blobs, index, projection, cipher, progress };
+    let at = to_follow.to_the_end(start, loss)?;
     let SegmentsAlone { at: end, damage, loss, unread, left } = recovery::recover_segments(parts)?;
     *ends.lock() = end;
     if loss.is_none() && disk.only_read().is_none() {

@@ -278,6 +278,7 @@ impl State {
                 self.collections.clear();
                 doc! { "ok": 1.0 }
             }
+            "update" => self.update(&target, documents(command, "updates")),
             "createIndexes" | "endSessions" | "killCursors" | "ping" => doc! { "ok": 1.0 },
             name => refused(59, &format!("no such command: {name}")),
         })
@@ -345,6 +346,21 @@ impl State {
         }
     }
 
+    /// Takes fields from documents.
+    fn update(&mut self, collection: &str, updates: Vec<Document>) -> Document {
+        let (mut found, kept) = (0, self.collections.entry(collection.to_owned()).or_default());
+        for update in updates {
+            let wanted = update.get_document("q").unwrap();
+            let unset = update.get_document("u").unwrap().get_document("$unset").unwrap();
+            assert!(update.get_bool("multi").unwrap());
+            for document in kept.iter_mut().filter(|document| matches(document, wanted)) {
+                unset.keys().for_each(|name| drop(document.remove(name)));
+                found += 1;
+            }
+        }
+        doc! { "n": found, "nModified": found, "ok": 1.0 }
+    }
+
     fn find(&self, collection: &str, command: &Document, level: &str) -> Document {
         let wanted = command.get_document("filter").unwrap();
         let mut last = None;
@@ -407,6 +423,11 @@ fn compare(a: &Bson, b: &Bson) -> std::cmp::Ordering {
 
 fn matches(document: &Document, wanted: &Document) -> bool {
     wanted.iter().all(|(name, wanted)| {
+        if let Bson::Document(bounds) = wanted
+            && let Ok(exists) = bounds.get_bool("$exists")
+        {
+            return document.contains_key(name) == exists;
+        }
         let Some(value) = document.get(name) else { return false };
         match wanted {
             Bson::Document(bounds) => bounds.iter().all(|(how, bound)| {
@@ -415,6 +436,7 @@ fn matches(document: &Document, wanted: &Document) -> bool {
                     "$gt" => order.is_gt(),
                     "$gte" => order.is_ge(),
                     "$lt" => order.is_lt(),
+                    "$lte" => order.is_le(),
                     how => panic!("{how} is not known"),
                 }
             }),

@@ -51,6 +51,15 @@ fn document(message: &[u8]) -> Document {
     parse(&message[HEADER..end])
 }
 
+/// Whether an update does nothing but take fields from what is there: what it does twice is done once.
+fn only_takes_fields(command: &Document) -> bool {
+    let Ok(updates) = command.get_array("updates") else { return false };
+    updates.iter().all(|update| {
+        let change = update.as_document().and_then(|update| update.get_document("u").ok());
+        change.is_some_and(|change| change.keys().all(|name| name == "$unset"))
+    })
+}
+
 /// What a command may not say, if it says that.
 fn wrong(name: &str, command: &Document) -> Option<String> {
     let lacks = |what: &str| Some(format!("{name} is sent without {what}: {command}"));
@@ -58,7 +67,10 @@ fn wrong(name: &str, command: &Document) -> Option<String> {
         return lacks("a database");
     }
     match name {
-        "insert" | "delete" | "createIndexes" => {
+        "update" if !only_takes_fields(command) => {
+            Some(format!("{name} does more than to take fields: {command}"))
+        }
+        "insert" | "update" | "delete" | "createIndexes" => {
             let concern = command.get_document("writeConcern").ok();
             let Some(concern) = concern else { return lacks("a write concern") };
             let is_right = concern.get_str("w").is_ok_and(|w| w == "majority")

@@ -11,12 +11,14 @@ use super::bucket::Bucket;
 use super::failure::Kind;
 use super::numbers::{self, MADE, Numbers};
 use super::object::{Draft, Drafted, FOLDER, Head};
+use super::reached::Notes;
 use super::shared::{Known, Shared, Stage, State, double, missing};
 use super::unit::{Listed, number_of, title};
 use crate::contract::blobs::{
     Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, Unit, UnitKind, UnitState,
     Units, Written,
 };
+use crate::contract::fact_log::Place;
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -53,15 +55,16 @@ impl S3Blobs {
         let (state, behind) = listed(&bucket)?;
         let numbers = Numbers::open(&bucket, store, behind)?;
         let units = Mutex::new(state);
-        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, units, missed_for }) })
+        let notes = Notes::default();
+        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, notes, units, missed_for }) })
     }
 
     /// What is in a bucket, for a reader: no number is taken.
     pub(super) fn to_read(bucket: Bucket, store: [u8; 16]) -> Result<Self, StoreError> {
         let (state, behind) = listed(&bucket)?;
         let numbers = Numbers::to_read(&bucket, store, behind)?;
-        let (units, missed_for) = (Mutex::new(state), MISSED_FOR);
-        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, units, missed_for }) })
+        let (notes, units, missed_for) = (Notes::default(), Mutex::new(state), MISSED_FOR);
+        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, notes, units, missed_for }) })
     }
 }
 
@@ -287,6 +290,30 @@ impl Blobs for S3Blobs {
         let number = self.shared.numbers.next(&self.shared.bucket, behind)? | MADE;
         let draft = self.shared.draft(number, origin)?;
         Ok(Box::new(Making { number, draft, shared: self.shared.clone() }))
+    }
+
+    fn mark(&self, place: &Place) -> Result<(), StoreError> {
+        self.shared.notes.put(&self.shared.bucket, self.shared.store, place)
+    }
+
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        self.shared.notes.highest(&self.shared.bucket, &self.shared.store)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn taken(&self) -> Result<u32, StoreError> {
+        self.shared.numbers.taken(&self.shared.bucket)
+    }
+
+    fn rise(&self, line: u32) {
+        self.shared.numbers.rise(line);
+    }
+
+    fn is_above(&self, unit: u32, line: u32) -> bool {
+        unit & !MADE > line
     }
 
     fn remove(&self, units: &[u32]) -> Result<(), StoreError> {

@@ -118,6 +118,18 @@ impl Numbers {
         unit & !MADE > self.begun
     }
 
+    /// Up to where numbers are taken, by any process.
+    pub fn taken(&self, bucket: &Bucket) -> Result<u32, StoreError> {
+        let listed = marks(bucket)?.into_iter().map(|(key, _)| key.number).max().unwrap_or(0);
+        Ok(u32::try_from(listed).unwrap_or(MADE - 1).max(self.at.lock().1))
+    }
+
+    /// Gives out no number up to this line any more.
+    pub fn rise(&self, line: u32) {
+        let mut at = self.at.lock();
+        at.0 = at.0.max(line & !MADE);
+    }
+
     /// The next number, behind this one.
     pub fn next(&self, bucket: &Bucket, behind: u32) -> Result<u32, StoreError> {
         let mut at = self.at.lock();

@@ -11,6 +11,7 @@ use super::bucket::Bucket;
 use super::failure::Failure;
 use super::numbers::{self, MADE, Numbers};
 use super::object::{Draft, FOLDER, Head, Key};
+use super::reached::Notes;
 use super::unit::{Listed, Object, title};
 use crate::contract::blobs::{Missed, Origin, UnitKind};
 use crate::crypt::random;
@@ -24,6 +25,8 @@ pub struct Shared {
     pub store: [u8; 16],
     /// Gives them numbers.
     pub numbers: Numbers,
+    /// Says how far the log has come.
+    pub notes: Notes,
     /// Those that are known; never held while a call is on its way.
     pub units: Mutex<State>,
     /// An object that was missed twice so far apart is damaged.

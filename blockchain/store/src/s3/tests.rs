@@ -18,7 +18,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use super::bucket::{Bucket, Patience};
 use super::faulty::{Call, Fault, FaultyStore};
 use super::object::{FOLDER, Key};
-use super::{S3Blobs, Settings, numbers, opening};
+use super::{S3Blobs, Settings, numbers, opening, reached};
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Origin, Placement, UnitState, Units as _, Written};
 use crate::crypt::{Cipher, random};
@@ -62,7 +62,7 @@ pub(crate) fn on_a_server(test: impl FnOnce(S3Blobs)) {
     test(super::open(&settings, STORE, driver.clone()).unwrap());
     let bucket = opening::connect(&settings, driver).unwrap();
     assert_eq!(bucket.list("probe", None).unwrap(), [], "nothing of a probe stays");
-    for folder in [FOLDER, numbers::FOLDER] {
+    for folder in [FOLDER, numbers::FOLDER, reached::FOLDER] {
         for (name, _) in bucket.list(folder, None).unwrap() {
             bucket.delete(folder, &name).unwrap();
         }

@@ -111,8 +111,10 @@ fn a_rewritten_segment_begins_with_these_bytes() {
 mod objects {
     use super::*;
     use lucid_store::contract::blobs::UnitKind;
+    use lucid_store::contract::fact_log::{Incarnation, Place};
     use lucid_store::s3::numbers::Mark;
     use lucid_store::s3::object::{self, Draft, Drafted, Head, Key};
+    use lucid_store::s3::reached::{Name, Reached};
 
     const KEY: Key = Key { number: 0x8000_0002, random: 0x0706_0504_0302_0100 };
 
@@ -211,13 +213,44 @@ mod objects {
         assert!(Head::decode(&record.payload).is_err());
     }
 
+    #[test]
+    fn a_note_of_how_far_the_log_has_come_is_these_bytes() {
+        let incarnation = Incarnation { number: 2, id: [0xbb; 16] };
+        let place = Place { n: 1_042, digest: [0xcc; 32], incarnation };
+        let reached = Reached { store: [0xaa; 16], place, random: KEY.random };
+        let record = reached.to_record().unwrap();
+        let text = concat!(
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "03000000",
+            "6c6f67", // log
+            "1204000000000000",
+            "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc",
+            "02000000",
+            "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+            "0001020304050607",
+        );
+        assert_eq!(hex::encode(&record.payload), text);
+        assert_eq!(Reached::decode(&record.payload), Ok(reached));
+        for cut in 0..record.payload.len() {
+            assert!(Reached::decode(&record.payload[..cut]).is_err());
+        }
+        let name = Name { incarnation: 2, n: 1_042, random: KEY.random };
+        let spelled = "00000002-0000000000000412-0706050403020100";
+        assert_eq!((name.to_string(), Name::parse(spelled)), (spelled.into(), Some(name)));
+        for other in
+            ["2-412-7", "00000002-0000000000000412", "00000002-0000000000000412-07060504030201AA"]
+        {
+            assert_eq!(Name::parse(other), None, "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_are_refused_or_read_back(
             noise in prop::collection::vec(any::<u8>(), 0..200),
             at: prop::sample::Index, byte: u8,
         ) {
-            let _refused = (Head::decode(&noise), Mark::decode(&noise));
+            let _refused = (Head::decode(&noise), Mark::decode(&noise), Reached::decode(&noise));
             let _refused = (object::Footer::decode(&noise, 1), object::Footer::read(&noise, 1));
             let mut payload = head().to_record().unwrap().payload;
             let at = at.index(payload.len());

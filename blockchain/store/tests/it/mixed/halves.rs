@@ -9,7 +9,8 @@ use lucid_store::contract::blobs::{
     Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, UnitKind, UnitState, Units, Written,
 };
 use lucid_store::contract::fact_log::{
-    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
+    Appended, Condensed, Condensing, FactLog, Following, Passed, Place, Position, Replayed, Reread,
+    Unsettled,
 };
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::frame::{Header, Record};
@@ -149,6 +150,11 @@ impl FactLog for LogAside {
         each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
     ) -> Result<Option<(u32, u64)>, StoreError> {
         self.inner.reread(from, each)
+    }
+
+    // It has no places, or commits that are made once more would not have the same: it has one history alone.
+    fn following(&self, at: &Position) -> Result<Following, StoreError> {
+        self.inner.following(at)
     }
 
     fn is_start(&self, at: &Position) -> Result<bool, StoreError> {
@@ -328,6 +334,30 @@ impl Blobs for ChunksAside {
 
     fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError> {
         self.inner.begin(behind, origin)
+    }
+
+    fn mark(&self, place: &Place) -> Result<(), StoreError> {
+        self.inner.mark(place)
+    }
+
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        self.inner.marked()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn taken(&self) -> Result<u32, StoreError> {
+        self.inner.taken()
+    }
+
+    fn rise(&self, line: u32) {
+        self.inner.rise(line);
+    }
+
+    fn is_above(&self, unit: u32, line: u32) -> bool {
+        self.inner.is_above(unit, line)
     }
 
     fn remove(&self, units: &[u32]) -> Result<(), StoreError> {
