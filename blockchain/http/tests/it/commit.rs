@@ -6,9 +6,9 @@ use std::path::Path;
 use tempfile::TempDir;
 
 #[path = "../../build/commit.rs"]
-mod commit;
+mod sources;
 
-use self::commit::{Found, find};
+use self::sources::{Found, find};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const SHOWN: &str = "0123456789ab";

@@ -236,6 +236,8 @@ impl Vault {
             Some(Ok(VaultFact::Snapshots(pieces))) => Some(Pieces::of(index)? == pieces),
             // What is left comes to less.
             Some(Ok(VaultFact::Tallied(_))) => Some(false),
+            Some(Ok(VaultFact::Moving(_))) => Some(super::moving::rows::is_going_on(index)?),
+            Some(Ok(VaultFact::Moved(_))) => Some(true),
         })
     }
 }
