@@ -340,7 +340,7 @@ fn a_chunk_that_rots_under_a_log_is_named_and_healed_by_another_copy() {
 }
 
 /// Opens what a crash left without writing, sees what a start sees, and leaves the disk as it was.
-fn look(disk: &SimulatedDisk, open: &dyn Fn(Arc<dyn Disk>, &Arc<MemoryIndex>) -> Vault) {
+fn look(disk: &SimulatedDisk, open: impl Fn(Arc<dyn Disk>, &Arc<MemoryIndex>) -> Vault) {
     let (before, seen) = (disk.calls(), fresh());
     let settled = Settled::not_yet("it is only looked at".into());
     let view: Arc<dyn Disk> = Arc::new(View::of(Arc::new(disk.clone()), settled.clone()));
@@ -366,7 +366,7 @@ fn what_only_reads_one_half_sees_what_a_start_sees_and_writes_nothing() {
     under.disk.open(&last).unwrap().unwrap().append(&[&chunk(77, 900)]).unwrap();
     for seed in 0..20 {
         let disk = under.disk.after_power_cut(under.disk.calls(), seed);
-        look(&disk, &|disk, index| {
+        look(&disk, |disk, index| {
             under_a_log::open_on(&under.store, disk, &under.log, index, false).unwrap()
         });
     }
@@ -375,7 +375,7 @@ fn what_only_reads_one_half_sees_what_a_start_sees_and_writes_nothing() {
     fill(&vault, 0, 5);
     for seed in 0..20 {
         let disk = beside.disk.after_power_cut(beside.disk.calls() - 1, seed);
-        look(&disk, &|disk, index| {
+        look(&disk, |disk, index| {
             let chunks = Arc::new(beside.chunks.clone());
             beside_chunks::open_on(&beside.store, disk, chunks, index, false).unwrap()
         });
