@@ -393,9 +393,7 @@ impl Making<'_> {
             }
         }
         for (name, place) in places {
-            // What stands for a unit says where its chunks are.
-            let is_retired = unit_rows::is_retired(self.frozen, place.unit)?;
-            if !is_retired && chunk_rows::placement(self.frozen, &name)? == Some(place) {
+            if chunk_rows::placement(self.frozen, &name)? == Some(place) {
                 kept.places.push((name, place));
             }
         }
