@@ -22,30 +22,30 @@ pub(super) const COMMIT_BYTES_MAX: usize = FACT_BYTES_MAX + (64 << 10);
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Commit {
+pub struct Commit {
     /// Its number, from one on.
-    pub(super) n: u64,
+    pub n: u64,
     /// Which history of the database it is of.
-    pub(super) incarnation: [u8; 16],
+    pub incarnation: [u8; 16],
     /// Its writer's random bytes.
-    pub(super) nonce: [u8; 16],
+    pub nonce: [u8; 16],
     /// The digest of the commit before it.
-    pub(super) before: [u8; 32],
+    pub before: [u8; 32],
     /// Bytes of the facts of all commits up to this one.
-    pub(super) log_bytes: u64,
+    pub log_bytes: u64,
     /// The records of its facts, as they would follow each other in a file.
-    pub(super) facts: Vec<u8>,
+    pub facts: Vec<u8>,
     /// The chunks it names.
-    pub(super) chunks: Option<Chunks>,
+    pub chunks: Option<Chunks>,
 }
 
 /// Chunks of a commit, with all that a follower has to know of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub struct Chunks {
     /// Where they were written.
-    pub(super) extent: Extent,
+    pub extent: Extent,
     /// Each of them, in order, all in the extent's unit.
-    pub(super) places: Vec<(ChunkName, Placement)>,
+    pub places: Vec<(ChunkName, Placement)>,
 }
 
 impl Chunks {
@@ -81,7 +81,7 @@ impl Chunks {
 }
 
 /// Facts as they would follow each other in a file.
-pub(super) fn frames(facts: &[Record]) -> Vec<u8> {
+pub fn frames(facts: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for fact in facts {
         bytes.extend_from_slice(&fact.header.encode());
@@ -92,7 +92,7 @@ pub(super) fn frames(facts: &[Record]) -> Vec<u8> {
 
 impl Commit {
     /// Its digest: BLAKE3 of everything it says, each field in its one encoding.
-    pub(super) fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> [u8; 32] {
         let mut to = Writer::new();
         to.raw(TITLE).u64(self.n).raw(&self.incarnation).raw(&self.nonce).raw(&self.before);
         to.u64(self.log_bytes).count(self.facts.len());
@@ -108,13 +108,13 @@ impl Commit {
     }
 
     /// Bytes of what has to be bounded.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let places = self.chunks.as_ref().map_or(0, |chunks| chunks.encode_places().len());
         self.facts.len() + places
     }
 
     /// The document, with its digest.
-    pub(super) fn document(&self, digest: &[u8; 32]) -> Document {
+    pub fn document(&self, digest: &[u8; 32]) -> Document {
         let mut document = doc! {
             "_id": number(self.n),
             V: VERSION,
@@ -142,7 +142,7 @@ impl Commit {
     }
 
     /// Reads a document that was found, and its digest, which is its own.
-    pub(super) fn read(document: Document) -> Result<(Self, [u8; 32]), Fault> {
+    pub fn read(document: Document) -> Result<(Self, [u8; 32]), Fault> {
         let mut fields = Fields::of(document)?;
         let commit = Self {
             n: fields.number("_id")?,
@@ -163,7 +163,7 @@ impl Commit {
     }
 
     /// Its facts, each with where it begins.
-    pub(super) fn records(&self) -> Result<Vec<(u64, Record)>, Fault> {
+    pub fn records(&self) -> Result<Vec<(u64, Record)>, Fault> {
         let (mut records, mut rest) = (Vec::new(), self.facts.as_slice());
         while !rest.is_empty() {
             let offset = (self.facts.len() - rest.len()) as u64;
