@@ -51,19 +51,62 @@ fn options(given: Given) -> Options {
 }
 
 fn open(root: &Path, options: &Options) -> Result<(DataFolder, Vault), StoreError> {
-    let folder = DataFolder::open(root, options)?;
-    let index: Arc<dyn Index> = folder.index()?;
-    let unopened = UnopenedStore {
-        disk: folder.disk.clone(),
-        store: folder.store,
-        cipher: folder.cipher.clone(),
-        index,
-        project: Arc::new(Rows),
-        accept_loss: false,
-        limits: Default::default(),
+    join(DataFolder::open(root, options)?, false)
+}
+
+fn join(folder: DataFolder, accept_loss: bool) -> Result<(DataFolder, Vault), StoreError> {
+    let join = |index: Arc<dyn Index>| {
+        let unopened = UnopenedStore {
+            disk: folder.disk.clone(),
+            store: folder.store,
+            cipher: folder.cipher.clone(),
+            index,
+            project: Arc::new(Rows),
+            accept_loss,
+            limits: Default::default(),
+        };
+        opening::open_without_chunks(&folder, unopened)
     };
-    let vault = opening::open_without_chunks(&folder, unopened)?;
+    let vault = folder.join(join, |error: &StoreError| Some(error))?;
     Ok((folder, vault))
+}
+
+/// Opens a folder with an index that is made anew, and goes on with what the database has.
+fn accept_loss(root: &Path, options: &Options) -> (DataFolder, Vault) {
+    let folder = DataFolder::open(root, options).unwrap();
+    folder.remove_index().unwrap();
+    join(folder, true).unwrap()
+}
+
+#[test]
+fn older_data_is_refused_until_its_loss_is_accepted_and_then_other_folders_make_their_index_anew() {
+    let (server, home) = (Scripted::start(), tempfile::tempdir().unwrap());
+    let (url, collection) = (server.url("db"), "block_manager.log");
+    let (first, second) = (home.path().join("first"), home.path().join("second"));
+    let with = options(given(&url, false));
+    let (_, vault) = open(&first, &options(given(&url, true))).unwrap();
+    keep(&vault, "one");
+    let backup = server.meddle(collection, |log| log.clone());
+    assert_eq!(backup.len(), 1);
+    keep(&vault, "two");
+    drop(vault);
+    give_keys(&first, &second);
+    drop(open(&second, &with).unwrap());
+
+    server.meddle(collection, |log| log.clone_from(&backup));
+    for root in [&first, &second] {
+        let why = refusal(root, &with);
+        assert!(why.contains("was put back to older data"), "{why}");
+        assert!(why.contains("`lucid reindex --accept-loss`"), "{why}");
+    }
+    let (folder, vault) = accept_loss(&second, &with);
+    keep(&vault, "another two");
+    assert_eq!(kept(&vault), ["another two", "one"]);
+    drop((folder, vault));
+    for root in [&first, &second] {
+        let (_, vault) = open(root, &with).unwrap();
+        assert_eq!(kept(&vault), ["another two", "one"], "{}", root.display());
+    }
 }
 
 fn refusal(root: &Path, options: &Options) -> String {
