@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use super::bucket::Bucket;
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::object::{Key, named};
 use crate::crypt::random;
 use crate::frame::{HEADER_BYTES, Header, Record, RecordKind};
@@ -96,21 +96,7 @@ pub struct Numbers {
 impl Numbers {
     /// Takes the first numbers behind all that were ever taken, and behind the units that are there.
     pub fn open(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<Self, StoreError> {
-        let marks = marks(bucket)?;
-        if let Some((key, bytes)) = marks.iter().max() {
-            let mark = bucket.get(FOLDER, &key.to_string(), 0..*bytes);
-            let mark = mark.map_err(failed(bucket, "reading", key))?;
-            match Mark::read(&mark.bytes) {
-                Some(mark) if mark.store != store => {
-                    return Err(StoreError::Folder(format!(
-                        "{} is another store's: give this one a bucket or a prefix of its own",
-                        bucket.title
-                    )));
-                }
-                Some(_) => {}
-                None => tracing::warn!(%key, bucket = bucket.title, "a mark of numbers is damaged"),
-            }
-        }
+        of_this(bucket, store)?;
         let at = take(bucket, store, behind)?;
         Ok(Self { store, begun: at.0, at: Mutex::new(at) })
     }
@@ -130,6 +116,38 @@ impl Numbers {
         }
         at.0 = next;
         Ok(next)
+    }
+}
+
+/// The store whose numbers were taken last; `None` where none ever were, or the mark of that is damaged.
+fn store_there(bucket: &Bucket) -> Result<Option<[u8; 16]>, StoreError> {
+    for _ in 0..LEFT_MAX {
+        let listed = marks(bucket)?;
+        let Some((key, bytes)) = listed.iter().max() else { return Ok(None) };
+        match bucket.get(FOLDER, &key.to_string(), 0..*bytes) {
+            Ok(mark) => {
+                let mark = Mark::read(&mark.bytes);
+                if mark.is_none() {
+                    tracing::warn!(%key, bucket = bucket.title, "a mark of numbers is damaged");
+                }
+                return Ok(mark.map(|mark| mark.store));
+            }
+            // Another process took the next thousand since, and has deleted this mark: its own is there now.
+            Err(failure) if failure.kind == Kind::Absent && marks(bucket)? != listed => {}
+            Err(failure) => return Err(failed(bucket, "reading", key)(failure)),
+        }
+    }
+    Err(taken_all_the_time(bucket))
+}
+
+/// Refuses a bucket that is another store's.
+fn of_this(bucket: &Bucket, store: [u8; 16]) -> Result<(), StoreError> {
+    match store_there(bucket)?.is_some_and(|there| there != store) {
+        false => Ok(()),
+        true => Err(StoreError::Folder(format!(
+            "{} is another store's: give this one a bucket or a prefix of its own",
+            bucket.title
+        ))),
     }
 }
 
@@ -178,6 +196,10 @@ fn take(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<(u32, u32), Sto
         }
         return Ok((begin, end));
     }
+    Err(taken_all_the_time(bucket))
+}
+
+fn taken_all_the_time(bucket: &Bucket) -> StoreError {
     let bucket = &bucket.title;
-    Err(StoreError::Folder(format!("other processes take the numbers of {bucket} all the time")))
+    StoreError::Folder(format!("other processes take the numbers of {bucket} all the time"))
 }

@@ -283,6 +283,19 @@ fn numbers_are_never_given_twice_by_any_number_of_processes() {
 }
 
 #[test]
+fn what_others_take_while_a_bucket_is_opened_is_no_failure() {
+    for _ in 0..50 {
+        let objects = nothing();
+        in_objects(objects.clone());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| in_objects(objects.clone()));
+            }
+        });
+    }
+}
+
+#[test]
 fn another_stores_bucket_is_refused_and_its_units_are_left_alone() {
     let objects = nothing();
     let ours = in_objects(objects.clone());
