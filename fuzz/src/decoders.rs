@@ -24,7 +24,7 @@ use lucid_data_chain::ops::documents::filter::Filter;
 use lucid_data_chain::ops::documents::index_items::Item;
 use lucid_store::StoreError;
 use lucid_store::files::folder::{KEY_TITLE, parse_label};
-use lucid_store::files::log::{Commit, FileHeader, Summary};
+use lucid_store::files::log::{Commit, FileHeader, Places, Summary};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, TRAILER_BYTES, read_trailer};
 use lucid_store::files::watermark::Watermark;
@@ -51,6 +51,9 @@ fn read_records(bytes: &[u8]) {
     }
     if let Ok(summary) = Summary::decode(bytes) {
         writes(summary.to_record(), bytes);
+    }
+    if let Ok(places) = Places::decode(bytes) {
+        writes(places.to_record(), bytes);
     }
     if let Ok(begin) = FileHeader::decode(bytes) {
         writes(begin.to_record(0), bytes);

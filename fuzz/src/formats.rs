@@ -209,6 +209,7 @@ fn options() -> Options {
         passphrase: None,
         owner: "a fuzzer".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     }
 }

@@ -103,6 +103,7 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
         passphrase: None,
         owner: "a fuzzer".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     };
     let (data, chain, block) = runtime.block_on(async {

@@ -37,6 +37,7 @@ pub fn open(scratch: &Path) -> anyhow::Result<Opened> {
         passphrase: None,
         owner: "a measurement".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     };
     Ok(Opened::open(&scratch.join("data-chain"), &options)?)

@@ -26,6 +26,7 @@ mod keep;
 mod keys;
 mod long;
 mod ls;
+mod migrate;
 mod mirror;
 mod optimise;
 mod play;
@@ -64,7 +65,10 @@ use lucid_api::tls::Pin;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
-use lucid_http::config::{process_environment, unknown_variables};
+use lucid_data_chain::config::{SERVICE, given};
+use lucid_http::config::{back_ends, process_environment, unknown_variables};
+use lucid_http::program::VERSION;
+use lucid_store::backend::Given;
 use lucid_store::clock::{Clock, Moment};
 use lucid_store::files::folder::keys::{OpensWith, opens_with};
 use lucid_store::files::folder::{Expected, Noted, Passphrase};
@@ -83,7 +87,7 @@ use crate::showing::client_options;
 /// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
 /// when it existed.
 #[derive(Debug, Parser)]
-#[command(name = "lucid", version, propagate_version = true)]
+#[command(name = "lucid", version = VERSION, propagate_version = true)]
 pub struct Arguments {
     #[command(flatten)]
     home: Home,
@@ -181,6 +185,9 @@ pub struct Home {
     /// What is told of each request to a server.
     #[arg(skip)]
     pub heard: Heard,
+    /// What of the store is elsewhere, as the variables say.
+    #[arg(skip)]
+    pub given: Given,
 }
 
 fn kib_per_second() -> clap::builder::RangedI64ValueParser<u32> {
@@ -350,6 +357,13 @@ enum Verb {
     Scrub(scrub::Scrub),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
+    /// Move the store into a database and a bucket, or back into its folder.
+    ///
+    /// Where it goes to, or comes from, is what MONGO_URL and the LUCID_S3_ variables say, as the services have them.
+    /// Facts, chunks and blocks move as they are, under the same keys, and everything is read from both sides and
+    /// compared; then the folder's label says where the store is. Stop the services first. A move that is interrupted
+    /// is run again, and goes on.
+    Migrate(migrate::Migrate),
     /// Look at the chain of blocks, judge it, take blocks in and give them out.
     Chain(chain::Chain),
     /// Look at everything that has to be looked after, and say what is wrong.
@@ -413,6 +427,7 @@ impl Verb {
             | Self::Gc(_)
             | Self::Optimise(_)
             | Self::Reindex(_)
+            | Self::Migrate(_)
             | Self::Init(_)
             | Self::Up(_) => false,
         }
@@ -480,6 +495,9 @@ impl Verb {
             }
             Self::Gc(_) | Self::Optimise(_) | Self::Reindex(_) => {
                 "nothing that is kept is lost; run the same command again"
+            }
+            Self::Migrate(_) => {
+                "the store is where it was, and whole; run the same command again, and it goes on"
             }
             Self::Scrub(_) => "nothing was changed; run the same command again, and it goes on",
             Self::Chain(_) => "blocks that were taken are kept whole; run the same command again",
@@ -568,7 +586,9 @@ impl Arguments {
                 Some("what opens it is in the file that is named")
             }
             // These say that they need one.
-            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) => None,
+            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Migrate(_) | Verb::Chain(_) => {
+                None
+            }
             Verb::Doctor(verb) if !verb.only_reads() => None,
             Verb::Token(_) => Some("a list of tokens is not encrypted"),
             _ => self.home.server.as_ref().map(|_| "the server has its own"),
@@ -644,6 +664,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         "--read-only is for a folder, and --manager (LUCID_BLOCK_MANAGER_URL) names a block-manager: leave \
          one out",
     )?;
+    // The services read what they are told themselves.
+    let opens_folders = !matches!(arguments.verb, Verb::Up(_) | Verb::Token(_));
     let reading = match (arguments.verb.only_reads(), arguments.home.read_only) {
         (true, true) => Some(Reading::Always),
         (true, false) => Some(Reading::WhereUnwritable),
@@ -668,7 +690,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         }
         false => Heard::NOTHING,
     };
-    let home = &Home { reading, beside, heard, ..home };
+    let given = match opens_folders && home.server.is_none() {
+        true => given_elsewhere()?,
+        false => Given::default(),
+    };
+    let home = &Home { reading, beside, heard, given, ..home };
     match &arguments.verb {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
@@ -707,11 +733,21 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Optimise(verb) => verb.run(home, output),
         Verb::Scrub(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
+        Verb::Migrate(verb) => verb.run(home, output),
         Verb::Chain(verb) => verb.run(home, output),
         Verb::Doctor(verb) => verb.run(home, output),
         Verb::Init(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
+}
+
+/// What of a store is elsewhere, as the variables of the services say it.
+fn given_elsewhere() -> Result<Given, WrongUse> {
+    let found = back_ends(SERVICE, &process_environment()).map_err(|error| {
+        let said: Vec<_> = error.mistakes.iter().map(ToString::to_string).collect();
+        WrongUse(said.join("; ").replace("ERROR: ", ""))
+    })?;
+    Ok(given(&found, &Clock::system()))
 }
 
 /// Leaves out of a verb's help the options of every verb that do nothing there.

@@ -6,11 +6,14 @@
 use std::io;
 
 use lucid_api::client::ClientError;
+use lucid_block_manager::moving::ManagerMoveError;
 use lucid_block_manager::opened::OpenError;
 use lucid_block_manager::ops::sync_chain::SyncError;
 use lucid_block_manager::peer::PeerError;
 use lucid_data_chain::ops::OpError;
 use lucid_store::StoreError;
+use lucid_store::chain_move::ChainMoveError;
+use lucid_store::vault::moving::MoveError;
 
 use crate::ingest::IngestError;
 use crate::ingest::sink::SinkError;
@@ -108,7 +111,28 @@ fn kind(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(SyncError::Commit(_)) => return Some(TROUBLE),
         _ => {}
     }
+    if let Some(error) = error.downcast_ref::<MoveError>() {
+        return of_move(error);
+    }
+    match error.downcast_ref::<ManagerMoveError>() {
+        Some(ManagerMoveError::Move(error)) => return of_move(error),
+        Some(ManagerMoveError::Open(error)) => return error.store().and_then(of_store),
+        None => {}
+    }
     error.downcast_ref::<OpenError>().and_then(OpenError::store).and_then(of_store)
+}
+
+fn of_move(error: &MoveError) -> Option<u8> {
+    match error {
+        MoveError::Store(error) | MoveError::Chain(ChainMoveError::Store(error)) => of_store(error),
+        MoveError::Chain(ChainMoveError::Commit(_)) => Some(TROUBLE),
+        MoveError::Chain(_)
+        | MoveError::Damaged(_)
+        | MoveError::Lacking(_)
+        | MoveError::NotEmpty
+        | MoveError::Condensed(_)
+        | MoveError::Differs(_) => None,
+    }
 }
 
 fn of_io(kind: io::ErrorKind) -> u8 {
@@ -139,6 +163,7 @@ fn of_store(error: &StoreError) -> Option<u8> {
         StoreError::Io { .. }
         | StoreError::Unwritable { .. }
         | StoreError::Index(_)
+        | StoreError::Anew(_)
         | StoreError::Commit { .. } => Some(TROUBLE),
         // Found out, and wrong.
         StoreError::Damaged(_) => Some(FAILED),

@@ -21,7 +21,7 @@ const BEGINNINGS: &[&str] = &[
     "`lucid ", "`touch`", "--", "begin ", "choose ", "correct ", "end ", "give ", "have ",
     "leave ", "look ", "make ", "mount ", "move ", "name ", "pass ", "put ", "release ",
     "restore ", "run ", "say ", "seal ", "send ", "set ", "start ", "stop ", "take ", "try ",
-    "use ", "wait ", "wrap ", "write ",
+    "unset ", "use ", "wait ", "wrap ", "write ",
 ];
 
 /// The remedy at the end of a sentence, if it ends with one.
@@ -141,6 +141,9 @@ fn of_store(error: &StoreError) -> Option<&'static str> {
             Some("use that version, or a later one")
         }
         StoreError::Damaged(_) => Some(HEAL),
+        error if error.is_unanswered() => {
+            Some("look whether that server runs and can be reached, then run the same again")
+        }
         StoreError::Io { kind, .. } => of_io(*kind),
         error if error.is_full() => Some(ROOM),
         _ => None,

@@ -24,6 +24,7 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
 use lucid_http::tls::Tls;
+use lucid_store::backend::Pulse;
 use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -176,6 +177,8 @@ pub struct App {
     pub remembers: bool,
     /// When the service started.
     pub started: Instant,
+    /// How the servers that have what is not in the folder were when they were last asked.
+    pub servers: Mutex<Vec<Pulse>>,
     /// Where it keeps what it has, to tell how full the disks are.
     pub folders: Folders,
 }
@@ -227,6 +230,7 @@ impl App {
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING_MAX),
             felt: Mutex::new((Instant::now(), None)),
+            servers: Mutex::default(),
             stopped: Mutex::default(),
             keep_days: config.keep_days,
             keep_log_days: config.keep_log_days,
@@ -356,6 +360,7 @@ impl App {
         if let Some(why) = fault {
             report = report.detail(why);
         }
+        report = self.report_servers(report);
         let unread = self.unread();
         report = report.needed("data_query", unread.is_none());
         if let Some(why) = unread {

@@ -4,6 +4,7 @@
 //! reads the environment.
 
 mod chunks;
+mod given;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::ops::documents::sync_documents::ChainPins;
 use crate::ops::upkeep::expire_sessions::KEEP_DAYS_MAX;
 use crate::read_log::witness::Recording;
 pub use chunks::{ChunkSettings, Scrub, Split};
+pub use given::given;
 
 /// What the service is called.
 pub const SERVICE: &Service = &Service {

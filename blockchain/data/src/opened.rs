@@ -10,13 +10,14 @@ use std::sync::Arc;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_store::backend::{Keeper, opening};
 use lucid_store::clock::{ClockDrift, Moment};
 use lucid_store::contract::fact_log::Position;
 use lucid_store::contract::index::Index;
 use lucid_store::files::Limits;
+use lucid_store::files::UnopenedStore;
 use lucid_store::files::folder::keys::export_warning;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
-use lucid_store::files::{self, UnopenedStore};
 use lucid_store::vault::Vault;
 use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
@@ -57,6 +58,13 @@ impl Opened {
     ) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
         if let Some(chunks) = chunks {
+            if folder.kept.chunks != Keeper::Folder {
+                return Err(StoreError::Folder(format!(
+                    "the chunks of this store are in a bucket, and {} is named for them: unset \
+                     DATA_CHAIN_CHUNK_STORAGE_PATH",
+                    chunks.display()
+                )));
+            }
             folder.keep_chunks_in(chunks)?;
         }
         Self::from_folder(folder, false, progress)
@@ -107,7 +115,7 @@ impl Opened {
                 accept_loss,
                 limits: Limits::default(),
             };
-            files::open_watched(unopened, progress)
+            opening::open(&folder, unopened, progress)?.whole()
         };
         let vault = folder.join(join, |error| Some(error))?;
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })

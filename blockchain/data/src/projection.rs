@@ -21,7 +21,7 @@ use lucid_core::timeline::due;
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::Frontier;
 use lucid_store::StoreError;
-use lucid_store::contract::index::{Changes, Project};
+use lucid_store::contract::index::{Changes, Project, Tally};
 use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain;
 
@@ -338,18 +338,31 @@ pub(crate) fn is_from_elsewhere(anchor: &str, own: &PublicKey) -> bool {
 
 /// Brings the counts up to date.
 fn count(changes: &mut Changes<'_>, change: impl FnOnce(&mut Counts)) -> Result<(), StoreError> {
-    let mut counts = match changes.get(&Counts::key())? {
-        Some(value) => Counts::decode(&value)?,
-        None => Counts::default(),
-    };
+    let mut counts = counted(changes)?;
     change(&mut counts);
     changes.put(Counts::key(), counts.encode());
     Ok(())
 }
 
+fn counted(rows: &Changes<'_>) -> Result<Counts, StoreError> {
+    Ok(match rows.get(&Counts::key())? {
+        Some(value) => Counts::decode(&value)?,
+        None => Counts::default(),
+    })
+}
+
 impl Project for SessionProjection {
     fn knows(&self, kind: u8) -> bool {
         data_chain::fact::ALL.contains(&kind)
+    }
+
+    fn fault(&self, fact: &[u8]) -> Option<String> {
+        Fact::decode(fact).err().map(|fault| fault.to_string())
+    }
+
+    fn tally(&self, rows: &Changes<'_>) -> Result<Option<Tally>, StoreError> {
+        let Counts { sessions, unique, references, .. } = counted(rows)?;
+        Ok(Some(Tally { sessions, chunks: unique, references }))
     }
 
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {

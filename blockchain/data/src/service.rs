@@ -25,7 +25,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::anchoring::AnchorEngine;
 use crate::app::{self, App};
-use crate::config::{Config, SERVICE};
+use crate::config::{Config, SERVICE, given};
 use crate::integrations::Integrations;
 use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
 use crate::workers::anchoring::{self, Anchoring};
@@ -35,6 +35,9 @@ use crate::workers::{self, indexing, start};
 
 /// How long the opening of the folder may take to notice it.
 const OPENING_ENDS: Duration = Duration::from_secs(2);
+
+/// A server that did not answer is asked again so soon.
+const SERVERS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why a service did not start, or not end in order: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -110,15 +113,26 @@ pub async fn serve(
         };
         tokio::join!(listening.serve(router, &until), announcing).0
     });
-    let opening = (config.clone(), shutdown.clone());
     let opened = async {
         right_clock(&config.common.data_dir, &jobs, &config.clock, CLOCK_AGAIN, shutdown).await?;
-        let open = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1, jobs));
-        tokio::select! {
-            opened = open => opened.map_err(StartError::from)?,
-            // Opening may be left at any point: a crash could end it there, too.
-            () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
-                Err(StartError::Stopped)
+        loop {
+            let (config, engine) = (config.clone(), engine.clone());
+            let (until, jobs_here) = (shutdown.clone(), jobs.clone());
+            let open =
+                tokio::task::spawn_blocking(move || open(&config, engine, &until, jobs_here));
+            let opened = tokio::select! {
+                opened = open => opened.map_err(StartError::from)?,
+                // Opening may be left at any point: a crash could end it there, too.
+                () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
+                    Err(StartError::Stopped)
+                }
+            };
+            match opened {
+                // A server may come up later than this, and callers hear meanwhile what is waited for.
+                Err(StartError::Store(error)) if error.is_unanswered() => {
+                    wait_for_servers(&jobs, &error, shutdown).await?;
+                }
+                opened => break opened,
             }
         }
     };
@@ -155,6 +169,7 @@ pub async fn serve(
             indexing::index(app.clone(), config.indexing_batch, shutdown.clone()),
         ),
         start(&app, "figures", workers::figures::measure(app.clone(), shutdown.clone())),
+        start(&app, "servers", workers::servers::feel(app.clone(), shutdown.clone())),
         start(
             &app,
             "garbage",
@@ -171,6 +186,23 @@ pub async fn serve(
     let pin = tls_pin.map(tracing::field::display);
     tracing::info!(%address, pin, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, local, workers, writing })
+}
+
+/// Says what does not answer, and waits for a moment before it is tried again.
+async fn wait_for_servers(
+    jobs: &Jobs,
+    error: &StoreError,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    let why = format!("{error}; it is tried again every {} s", SERVERS_AGAIN.as_secs());
+    if jobs.held_up().as_ref() != Some(&why) {
+        tracing::warn!("{why}");
+    }
+    jobs.hold_up(Some(why));
+    tokio::select! {
+        () = shutdown.asked() => Err(StartError::Stopped),
+        () = tokio::time::sleep(SERVERS_AGAIN) => Ok(()),
+    }
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
@@ -225,6 +257,7 @@ fn open(
         reserve: config.common.reserve_bytes.map_or(Reserve::Usual, Reserve::Bytes),
         owner: format!("{} on http://{}", config.owner, config.common.bind),
         now: config.clock.now().to_string(),
+        given: given(&config.common.back_ends, &config.clock),
     };
     let run = RefCell::new(None);
     let opened = Opened::open_watched(

@@ -10,6 +10,7 @@ pub mod indexing;
 pub mod maintenance;
 pub mod read_log;
 pub mod scrub;
+pub mod servers;
 pub mod sync;
 pub mod verification;
 

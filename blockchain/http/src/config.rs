@@ -17,12 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use backend::{BackEnds, BucketSettings, MongoSettings, back_ends};
 pub use common::{Auth, CommonConfig, Outbound, TOKENS};
 pub use env_file::{Origins, with_files};
 pub use known::{FAMILIES, OTHERS, VARIABLES, misspelt_variables, unknown_variables};
 pub use secret::Secret;
 pub use settings::{Key, Setting, Settings};
 
+use self::file::Values;
 use self::settings::Finished;
 use crate::Service;
 

@@ -8,6 +8,7 @@
 //! use axum::{Json, extract::State};
 //! use lucid_http::config::{CommonConfig, Key, Settings, load};
 //! use lucid_http::credentials::Credentials;
+//! use lucid_http::selftest::SelfTest;
 //! use lucid_http::serve::{BindError, Listening, Shutdown};
 //! use lucid_http::{Service, health::HealthReport, limits::Limits, porch::Porch, program::Program, reply::Reply};
 //! use utoipa_axum::{router::OpenApiRouter, routes};
@@ -52,7 +53,9 @@
 //!
 //! fn main() -> std::process::ExitCode {
 //!     let load = |environment: &_, file: Option<&_>| load(SERVICE, environment, file, read);
-//!     Program { service: SERVICE, load, common: |config| &config.common }.main(run)
+//!     let (keep, find) = (|_: &_| Ok(()), |_: &_| Ok(()));
+//!     let selftest = SelfTest { settings: &[], vectors: || Ok(0), keep, find };
+//!     Program { service: SERVICE, load, common: |config| &config.common, selftest }.main(run)
 //! }
 //! ```
 
@@ -77,6 +80,7 @@ pub mod process;
 pub mod program;
 pub mod rates;
 pub mod reply;
+pub mod selftest;
 pub mod serve;
 pub mod signals;
 pub mod stream;

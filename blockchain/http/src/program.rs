@@ -15,11 +15,15 @@ use crate::config::{
     CommonConfig, ConfigError, Environment, Loaded, process_environment, with_files,
 };
 use crate::healthcheck::{Check, check};
+use crate::selftest::{self, SelfTest};
 use crate::serve::Shutdown;
 use crate::{Service, signals, telemetry};
 
+/// What `--version` says: the version, and in a build for use the commit, if the sources said which they are of.
+pub const VERSION: &str = env!("LUCID_VERSION");
+
 /// The exit code for arguments that make no sense: `EX_USAGE` of `sysexits.h`, as `lucid` has it.
-const WRONG_USE: u8 = 64;
+pub const WRONG_USE: u8 = 64;
 /// A download holds a thread of its own while it lasts, and every connection of a service may be one.
 const BLOCKING_THREADS: usize = 1_024;
 /// Work that is still busy with a disk or a peer at the end is given this long.
@@ -48,6 +52,8 @@ enum Command {
         #[arg(long)]
         http: bool,
     },
+    /// Try this program where it lies: hashes, and a store that is written, killed and opened again.
+    Selftest(selftest::Asked),
 }
 
 /// The program of one service.
@@ -58,6 +64,8 @@ pub struct Program<C> {
     pub load: fn(&Environment, Option<&Path>) -> Result<Loaded<C>, ConfigError>,
     /// The settings among them that every service has.
     pub common: fn(&C) -> &CommonConfig,
+    /// What it tries on itself.
+    pub selftest: SelfTest,
 }
 
 impl<C> Program<C> {
@@ -92,6 +100,7 @@ impl<C> Program<C> {
                 check(*bind, tls.as_ref(), how)
                     .map_err(|error| format!("the service does not answer: {error}"))
             }
+            Some(Command::Selftest(asked)) => selftest::run(self.service, &self.selftest, &asked),
             None if arguments.check_config => show(&loaded).map_err(|error| error.to_string()),
             None => {
                 telemetry::init((self.common)(&loaded.config).log);
@@ -110,12 +119,13 @@ impl<C> Program<C> {
     }
 
     fn arguments(&self) -> Result<Arguments, clap::Error> {
-        let command = Arguments::command()
-            .name(self.service.name)
-            .version(self.service.version)
-            .about(self.service.title);
-        Arguments::from_arg_matches(&command.try_get_matches()?)
+        Arguments::from_arg_matches(&command(self.service).try_get_matches()?)
     }
+}
+
+/// What can be asked of the program of a service; a manual page is made of it, too.
+pub fn command(service: &'static Service) -> clap::Command {
+    Arguments::command().name(service.name).version(VERSION).about(service.title)
 }
 
 /// Runs `serve` on a runtime with as many threads as so many services need. SIGINT and SIGTERM ask for the

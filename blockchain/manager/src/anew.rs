@@ -68,6 +68,12 @@ pub enum BeginError {
     /// There is nothing that it could take the place of.
     #[error("the chain has no blocks, so there is none that another one could take the place of")]
     Empty,
+    /// Its blocks are not in the folder.
+    #[error(
+        "the blocks of this chain are in a database, where no chain takes the place of another: move it into its \
+         folder with `lucid migrate`, and run this again"
+    )]
+    Elsewhere,
     /// Its end is there already under the name that it would get.
     #[error("{} holds a copy of this chain: move it away first", .0.display())]
     Copied(PathBuf),
@@ -108,6 +114,9 @@ pub fn begin_anew(
     let opened = open(root, &options, now)?;
     if opened.role != Role::Authority {
         return Err(BeginError::Follower);
+    }
+    if !opened.kept().is_here() {
+        return Err(BeginError::Elsewhere);
     }
     let old = opened.chain.tip()?.ok_or(BeginError::Empty)?;
     let genesis = fact::genesis(opened.vault.index())?.ok_or(BeginError::Empty)?;

@@ -20,10 +20,12 @@ use lucid_http::process::Folders;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry::Page;
-use lucid_store::StoreError;
 use lucid_store::clock::Clock;
 use lucid_store::contract::chain::{ChainStore, Tip};
+use lucid_store::files::folder::DataFolder;
+use lucid_store::{StoreError, backend};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SERVICE;
@@ -60,6 +62,7 @@ struct Shared {
     /// So many bodies are kept at least; 0 keeps all.
     keep: u64,
     pulse: Mutex<Option<Pulse>>,
+    servers: Mutex<Vec<backend::Pulse>>,
     newest: Mutex<Newest>,
 }
 
@@ -96,6 +99,7 @@ impl App {
             maintenance: Maintenance::default(),
             keep,
             pulse: Mutex::new(None),
+            servers: Mutex::default(),
             newest: Mutex::default(),
         }))
     }
@@ -271,6 +275,18 @@ impl App {
         *self.0.pulse.lock() = Some(Pulse { at: Instant::now(), storage, validator });
     }
 
+    /// Notes how the servers are that have what is not in the folder.
+    pub fn note_servers(&self, servers: Vec<backend::Pulse>) {
+        *self.0.servers.lock() = servers;
+    }
+
+    /// What of the store is kept where, and by what people know that.
+    pub fn kept(opened: &Opened) -> Value {
+        let at = opened.folder().map(DataFolder::elsewhere).unwrap_or_default();
+        let log = opened.kept().log.word();
+        json!({ "log": log, "blocks": log, "at": at })
+    }
+
     /// The newest block, if that is known without reading.
     pub fn newest(&self, chain: &dyn ChainStore) -> Option<Newest> {
         let tip = chain.tip().ok()?;
@@ -331,6 +347,10 @@ impl App {
             if let Some(why) = fault {
                 report = report.detail(why);
             }
+        }
+        for backend::Pulse { keeper, title, fault } in self.0.servers.lock().iter() {
+            report = report.needed(keeper.word(), fault.is_none());
+            report = report.detail(fault.clone().unwrap_or_else(|| title.clone()));
         }
         // An authority has nobody to synchronise with; a follower without its peer still serves.
         let unsynchronised = self

@@ -14,9 +14,10 @@ use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::Producers;
 use lucid_http::Service;
 use lucid_http::config::{
-    CommonConfig, ConfigError, Environment, Key, Loaded, Settings, keys, load,
+    CommonConfig, ConfigError, Environment, Key, Loaded, MongoSettings, Settings, keys, load,
 };
 use lucid_http::daily::LOOK;
+use lucid_store::backend::{Given, MongoAt};
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::{Expected, Passphrase};
 use lucid_store::files::room::Reserve;
@@ -148,6 +149,12 @@ fn expected(settings: &mut Settings<'_>) -> Option<Expected> {
     Some(Expected { id, said_by: settings.set_by(&key)? })
 }
 
+fn mongo_at(settings: MongoSettings) -> MongoAt {
+    let MongoSettings { said_by, url, database, selection, connect, call, pool, idle } = settings;
+    let at = MongoAt::new(said_by, url.expose());
+    MongoAt { database, selection, connect, call, pool, idle, ..at }
+}
+
 impl Config {
     /// Reads them.
     pub fn read(settings: &mut Settings<'_>) -> Self {
@@ -247,6 +254,11 @@ impl Config {
                 producer: self.producer,
             },
             clock: self.clock.clone(),
+            given: Given {
+                mongo: self.common.back_ends.mongo.clone().map(mongo_at),
+                clock: self.clock.clone(),
+                ..Given::default()
+            },
             ..Options::default()
         }
     }

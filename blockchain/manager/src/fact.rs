@@ -446,6 +446,10 @@ impl Project for Facts {
         block_manager::fact::ALL.contains(&kind)
     }
 
+    fn fault(&self, fact: &[u8]) -> Option<String> {
+        Fact::decode(fact).err().map(|fault| fault.to_string())
+    }
+
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let fact = match Fact::decode(fact) {
             Ok(fact) => fact,

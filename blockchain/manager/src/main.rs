@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use lucid_block_manager::config::{Config, SERVICE};
+use lucid_block_manager::selftest::SELF_TEST;
 use lucid_block_manager::service::run;
 use lucid_http::program::Program;
 use lucid_store::files::descriptors::raise_limit;
@@ -11,5 +12,11 @@ use lucid_store::files::disk::real::keep_to_owner;
 fn main() -> ExitCode {
     raise_limit();
     keep_to_owner();
-    Program { service: SERVICE, load: Config::load, common: |config| &config.common }.main(run)
+    Program {
+        service: SERVICE,
+        load: Config::load,
+        common: |config| &config.common,
+        selftest: SELF_TEST,
+    }
+    .main(run)
 }

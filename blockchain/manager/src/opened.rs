@@ -17,6 +17,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
+use lucid_store::backend::{Given, Keeper, Kept, opening};
 use lucid_store::clock::Clock;
 use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::contract::index::Index;
@@ -69,6 +70,8 @@ pub struct Options {
     pub kind: ManagerKind,
     /// What tells the time while it is open.
     pub clock: Clock,
+    /// What of the store is elsewhere, as the settings say.
+    pub given: Given,
 }
 
 /// What a block-manager is told to be. What is not said is as it is written down, or not asked.
@@ -97,6 +100,7 @@ impl Default for Options {
             block_file_bytes: FILE_BYTES_MAX,
             kind: ManagerKind::default(),
             clock: Clock::system(),
+            given: Given::default(),
         }
     }
 }
@@ -330,12 +334,19 @@ pub(crate) fn folder_options(options: &Options, now: Timestamp) -> folder::Optio
         owner: options.owner.clone(),
         reserve: options.reserve,
         now: now.to_string(),
+        given: Given { bucket: None, ..options.given.clone() },
     }
 }
 
 fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
     let home = folder.disk.clone();
     let disk: Arc<dyn Disk> = match &options.blocks {
+        Some(path) if folder.kept.log != Keeper::Folder => {
+            return Err(OpenError::Store(StoreError::Folder(format!(
+                "the blocks of this chain are in a database, and {} is named for them: unset BLOCK_STORAGE_PATH",
+                path.display()
+            ))));
+        }
         // Where they are cannot be kept in mind there.
         Some(path) if folder.only_read().is_some() => {
             folder.must_have_blocks(path)?;
@@ -361,7 +372,13 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
             block_file_bytes: options.block_file_bytes,
             kind: options.kind.clone(),
         };
-        over(parts, now)
+        match opening::chain(&folder)? {
+            None => over(parts, now),
+            Some(chain) => {
+                let vault = opening::open_without_chunks(&folder, unopened(&parts))?.whole()?;
+                joined(parts, vault, chain, now)
+            }
+        }
     };
     let opened = folder.join(join, OpenError::store)?;
     Ok(Opened { folder: Some(folder), clock: options.clock.clone(), ..opened })
@@ -369,19 +386,11 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
 
 /// Joins the parts and recovers what is in them.
 pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError> {
-    let vault = files::open(UnopenedStore {
-        disk: parts.disk.clone(),
-        store: parts.store,
-        cipher: parts.cipher.clone(),
-        index: parts.index.clone(),
-        project: Arc::new(Facts::new(parts.cipher)),
-        accept_loss: parts.accept_loss,
-        limits: Limits::default(),
-    })?;
+    let vault = files::open(unopened(&parts))?.whole()?;
     let chain = ChainFiles::open(ChainParts {
-        disk: parts.blocks,
+        disk: parts.blocks.clone(),
         store: parts.store,
-        index: parts.index,
+        index: parts.index.clone(),
         file_bytes_max: parts.block_file_bytes,
         accept_loss: parts.accept_loss,
     })?;
@@ -390,26 +399,78 @@ pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError>
     {
         return Err(OpenError::LossRefused(why));
     }
-    let known = settle_role(&vault, &chain, parts.kind.role)?;
+    joined(parts, vault, Box::new(chain), now)
+}
+
+/// Opens facts and blocks of where they are moving to: of a folder as it will be.
+pub(crate) fn open_moved(
+    moved: &DataFolder,
+    options: &Options,
+) -> Result<(Vault, Box<dyn ChainStore>), StoreError> {
+    let index = moved.moving_index()?;
+    let unopened = UnopenedStore {
+        disk: moved.disk.clone(),
+        store: moved.store,
+        cipher: moved.cipher.clone(),
+        index: index.clone(),
+        project: Arc::new(Facts::new(moved.cipher.clone())),
+        accept_loss: false,
+        limits: Limits::default(),
+    };
+    let vault = opening::open_without_chunks(moved, unopened)?;
+    let chain: Box<dyn ChainStore> = match opening::chain(moved)? {
+        Some(chain) => chain,
+        None => Box::new(ChainFiles::open(ChainParts {
+            disk: moved.disk.clone(),
+            store: moved.store,
+            index,
+            file_bytes_max: options.block_file_bytes,
+            accept_loss: false,
+        })?),
+    };
+    Ok((vault, chain))
+}
+
+/// The facts of a block-manager, before they are opened.
+fn unopened(parts: &UnopenedManager) -> UnopenedStore {
+    UnopenedStore {
+        disk: parts.disk.clone(),
+        store: parts.store,
+        cipher: parts.cipher.clone(),
+        index: parts.index.clone(),
+        project: Arc::new(Facts::new(parts.cipher.clone())),
+        accept_loss: parts.accept_loss,
+        limits: Limits::default(),
+    }
+}
+
+/// Joins facts and blocks, wherever they are, and settles what they say of each other.
+fn joined(
+    parts: UnopenedManager,
+    vault: Vault,
+    chain: Box<dyn ChainStore>,
+    now: Timestamp,
+) -> Result<Opened, OpenError> {
+    let known = settle_role(&vault, chain.as_ref(), parts.kind.role)?;
     let role = known.unwrap_or(Role::Follower);
     let own = parts.key.public();
     let pinned = parts.kind.producer;
     if role == Role::Authority && pinned.are_pinned() && !pinned.have(&own) {
         return Err(OpenError::Producer { pinned: Box::new(pinned), own });
     }
-    let genesis = settle_genesis(&vault, &chain)?;
+    let genesis = settle_genesis(&vault, chain.as_ref())?;
     if let (Some(pinned), Some(is)) = (parts.kind.genesis, genesis)
         && pinned != is
     {
         return Err(OpenError::GenesisPin { pinned, is });
     }
     if vault.read_only().is_none() && chain.read_only().is_none() {
-        settle_pool(&vault, &chain)?;
+        settle_pool(&vault, chain.as_ref())?;
     }
     let staging = Staging::open(parts.disk.clone(), chain.tip()?)?;
     Ok(Opened {
         vault,
-        chain: Box::new(MeasuredChain::over(Box::new(chain))),
+        chain: Box::new(MeasuredChain::over(chain)),
         staging,
         disk: parts.disk,
         key: parts.key,
@@ -506,6 +567,16 @@ impl Opened {
         hex::encode(self.store)
     }
 
+    /// What of it is kept where; of parts that are no folder, all is where they are.
+    pub fn kept(&self) -> Kept {
+        self.folder.as_ref().map(|folder| folder.kept).unwrap_or_default()
+    }
+
+    /// The folder, for what is asked of it beside its parts.
+    pub fn folder(&self) -> Option<&DataFolder> {
+        self.folder.as_ref()
+    }
+
     /// Why no transaction can be accepted and no block produced, if so.
     pub fn read_only(&self) -> Option<String> {
         self.vault.read_only().or_else(|| self.chain.read_only())
@@ -549,6 +620,14 @@ impl Opened {
         damage.extend(self.vault.damage());
         damage.extend(self.chain.damage());
         damage
+    }
+
+    /// Ends writing in order, and keeps the folder alone: nobody else may have it yet.
+    pub(crate) fn into_folder(self) -> Result<Option<DataFolder>, StoreError> {
+        let Self { vault, chain, staging, folder, .. } = self;
+        vault.close()?;
+        drop((vault, chain, staging));
+        Ok(folder)
     }
 
     /// Ends writing in order and frees the folder. Dropping it does so, too, but the caller misses the

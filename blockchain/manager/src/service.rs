@@ -17,6 +17,7 @@ use lucid_http::process::Folders;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown, serve_locally};
 use lucid_http::telemetry;
 use lucid_http::tls::Tls;
+use lucid_store::StoreError;
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::{CLOCK_AGAIN, RUN, clock_fault};
 use tokio::task::JoinHandle;
@@ -31,6 +32,9 @@ use crate::{figures, routes, workers};
 
 /// How long the opening of the folder may take to notice the end.
 const OPENING_ENDS: Duration = Duration::from_secs(2);
+
+/// A server that did not answer is asked again so soon.
+const SERVERS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why the service did not start, or not end in order.
 #[derive(Debug, thiserror::Error)]
@@ -124,14 +128,23 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let clock = config.clock.clone();
     let opening = async {
         right_clock(&root, &app, &clock, CLOCK_AGAIN, shutdown).await?;
-        let folder = root.clone();
-        let open =
-            tokio::task::spawn_blocking(move || opened::open(&folder, &options, clock.now()));
-        tokio::select! {
-            opened = open => Ok(opened??),
-            // Opening may be left at any point: a crash could end it there, too.
-            () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
-                Err(StartError::Stopped)
+        loop {
+            let (folder, options, clock) = (root.clone(), options.clone(), clock.clone());
+            let open =
+                tokio::task::spawn_blocking(move || opened::open(&folder, &options, clock.now()));
+            let opened = tokio::select! {
+                opened = open => opened?,
+                // Opening may be left at any point: a crash could end it there, too.
+                () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
+                    return Err(StartError::Stopped);
+                }
+            };
+            match opened {
+                // A server may come up later than this, and callers hear meanwhile what is waited for.
+                Err(OpenError::Store(error)) if error.is_unanswered() => {
+                    wait_for_servers(&app, &error, shutdown).await?;
+                }
+                opened => break Ok(opened?),
             }
         }
     };
@@ -192,6 +205,23 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
         workers.push(("telling", tokio::spawn(telling)));
     }
     Ok(Running { address, app, serving, local, workers })
+}
+
+/// Says what does not answer, and waits for a moment before it is tried again.
+async fn wait_for_servers(
+    app: &App,
+    error: &StoreError,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    let why = format!("{error}; it is tried again every {} s", SERVERS_AGAIN.as_secs());
+    if app.jobs().held_up().as_ref() != Some(&why) {
+        tracing::warn!("{why}");
+    }
+    app.jobs().hold_up(Some(why));
+    tokio::select! {
+        () = shutdown.asked() => Err(StartError::Stopped),
+        () = tokio::time::sleep(SERVERS_AGAIN) => Ok(()),
+    }
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.

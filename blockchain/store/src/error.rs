@@ -60,6 +60,10 @@ pub enum StoreError {
     /// The index failed.
     #[error("index: {0}")]
     Index(String),
+    /// The index cannot go on from where it stands, and nothing is lost: thrown away, it is made anew by the next
+    /// opening.
+    #[error("{0}")]
+    Anew(String),
     /// What was to be written is more than any reader takes. Nothing was written.
     #[error("{what} of {bytes} bytes is over the limit of {most}, and was not written")]
     TooLarge {
@@ -104,6 +108,12 @@ impl StoreError {
             Self::Commit { error, .. } => matches!(error, CommitError::Full(_)),
             _ => false,
         }
+    }
+
+    /// Whether a server did not answer: it may later, and nothing is wrong with what is stored.
+    pub fn is_unanswered(&self) -> bool {
+        use io::ErrorKind::{NotConnected, TimedOut};
+        matches!(self, Self::Io { kind: NotConnected | TimedOut, .. })
     }
 
     /// Says what was being committed when a commit failed.

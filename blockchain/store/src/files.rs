@@ -10,6 +10,7 @@ mod fact_log;
 pub mod folder;
 pub mod index;
 pub mod log;
+pub(crate) mod mixed;
 mod recovery;
 pub mod rewrite;
 pub mod room;
@@ -25,9 +26,11 @@ use parking_lot::Mutex;
 use self::blobs::FileBlobs;
 use self::disk::Disk;
 use self::fact_log::FileLog;
+pub use self::mixed::{LogElsewhere, open_with_chunks, open_with_log};
 use self::units::FileUnits;
 use self::watermark::{begin_mark, read_mark, write_mark};
 use crate::StoreError;
+use crate::contract::blobs::Blobs;
 use crate::contract::index::{Index, Project, is_bound};
 use crate::crypt::Cipher;
 use crate::damage::DamageList;
@@ -96,6 +99,7 @@ pub fn open_watched(
         accept_loss,
         limits,
         progress,
+        chunks: ChunksAre::Here,
     })?;
     let only_read = disk.only_read();
     Vault::new(VaultParts { followed, cipher, index, projection, only_read })
@@ -120,12 +124,32 @@ pub(crate) struct ToRecover<'a> {
     pub limits: Limits,
     /// Hears how many bytes of the log, of how many that have to be, are read; `false` ends the opening.
     pub progress: &'a dyn Fn(u64, u64) -> bool,
+    /// Where its chunks are.
+    pub chunks: ChunksAre<'a>,
+}
+
+/// Where the chunks are that a log in files names.
+#[derive(Clone, Copy)]
+pub(crate) enum ChunksAre<'a> {
+    /// In segments beside it.
+    Here,
+    /// In segments, whose log is elsewhere.
+    LogElsewhere,
+    /// Elsewhere.
+    Elsewhere(&'a dyn Blobs),
 }
 
 /// Recovers what the folder holds.
 pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Followed, StoreError> {
-    let ToRecover { disk, store, accept_loss, limits, .. } = parts;
-    for folder in [log::FOLDER, segment::FOLDER] {
+    recover_files(parts).map(|(followed, _)| followed)
+}
+
+/// Recovers what the folder holds, and says whether chunks may be there whose commits are not.
+fn recover_files(parts: ToRecover<'_>) -> Result<(Followed, bool), StoreError> {
+    let ToRecover { disk, store, accept_loss, limits, chunks, .. } = parts;
+    let is_alone = matches!(chunks, ChunksAre::Elsewhere(_));
+    let folders = [log::FOLDER, segment::FOLDER];
+    for folder in folders.into_iter().take(if is_alone { 1 } else { 2 }) {
         disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
     }
     let mut damage = Vec::new();
@@ -141,12 +165,19 @@ pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Followed, StoreError> {
         write_mark(disk.as_ref(), &recovered.at)?;
     }
     let ends = Arc::new(Mutex::new(recovered.at));
-    let log = FileLog::new(disk.clone(), store, limits, ends.clone(), mark);
+    let mut log = FileLog::new(disk.clone(), store, limits, ends.clone(), mark);
+    if is_alone {
+        log = log.beside_chunks_elsewhere();
+    }
     let blobs = FileBlobs::new(FileUnits::new(disk.clone(), store), limits, ends);
     if is_writable {
         log.go_on(recovered.newest_log)?;
-        blobs.go_on()?;
+        if !is_alone {
+            blobs.go_on()?;
+        }
     }
     let (at, loss, unread) = (recovered.at.position(), recovered.loss, recovered.unread);
-    Ok(Followed { log: Arc::new(log), blobs: Arc::new(blobs), at, damage, loss, unread })
+    let (log, blobs) = (Arc::new(log), Arc::new(blobs));
+    let followed = Followed { log, blobs, at, damage, loss, unread };
+    Ok((followed, recovered.commits_are_missing))
 }

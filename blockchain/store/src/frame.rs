@@ -62,6 +62,8 @@ pub enum RecordKind {
     Block = 7,
     /// Stands for the commits of facts of which only some are left.
     Summary = 8,
+    /// Where the chunks of a commit are, in a unit that is kept elsewhere.
+    Places = 9,
 }
 
 impl RecordKind {
@@ -75,6 +77,7 @@ impl RecordKind {
             Self::Body,
             Self::Block,
             Self::Summary,
+            Self::Places,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -91,6 +94,7 @@ impl RecordKind {
             Self::Body => "a block's body",
             Self::Block => "a block's record",
             Self::Summary => "a summary",
+            Self::Places => "the places of a commit's chunks",
         }
     }
 

@@ -20,7 +20,10 @@ mod fact_log;
 mod fields;
 mod lock;
 mod server;
+mod snapshots;
 
+#[cfg(test)]
+mod proxied;
 #[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]
@@ -28,7 +31,7 @@ pub(crate) mod servers;
 pub use chain::MongoChain;
 pub use fact_log::MongoLog;
 pub use lock::MongoLock;
-pub use server::{Mongo, Opening};
+pub use server::{Mongo, Opening, Reached};
 
 #[cfg(test)]
 mod tests;

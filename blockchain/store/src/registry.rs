@@ -56,7 +56,7 @@ macro_rules! registry {
 }
 
 registry! {
-    /// The store's own, in every service: `store/src/vault/facts.rs`, `vault/chunk_rows.rs`,
+    /// The store's own, in every service: `store/src/vault/facts.rs`, `vault/chunk_rows.rs`, `vault/moving/rows.rs`,
     /// `vault/unit_rows.rs`, `contract/` and `files/segment_rows.rs`.
     vault:
     facts {
@@ -66,6 +66,16 @@ registry! {
         DROPPED = 0x02,
         /// A unit stands for others.
         SWITCHED = 0x03,
+        /// Up to which number units are named for the first time no more, and which units go next.
+        LINED = 0x04,
+        /// What the writer's rows come to at its commit.
+        TALLIED = 0x05,
+        /// Which snapshots of the log there are, and which pieces of them may be.
+        SNAPSHOTS = 0x06,
+        /// A move into this store has begun, and is not at its end.
+        MOVING = 0x0e,
+        /// A move into this store is at its end.
+        MOVED = 0x0f,
     }
     keys {
         /// Where a chunk is.
@@ -86,6 +96,14 @@ registry! {
         LACKING = 0x08,
         /// Which kinds of facts the index has taken in.
         KINDS = 0x09,
+        /// How far commits name segments, where the log is kept elsewhere.
+        NAMED = 0x0a,
+        /// Up to which number units are named for the first time no more, and which units go next.
+        LINE = 0x0b,
+        /// Which snapshots of the log there are, and which pieces of them may be.
+        SNAPSHOTS = 0x0c,
+        /// A move into this store is not at its end.
+        MOVING = 0x20,
     }
 
     /// The chain's rows: `store/src/files/chain/rows.rs`.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `unit/NUMBER-RANDOM` | a unit ([`object`]); both in sixteen hex digits |
 //! | `given/NUMBER-RANDOM` | up to where numbers are taken ([`numbers`]) |
+//! | `mark/INCARNATION-COMMIT-RANDOM` | how far the log has come ([`reached`]) |
 //! | `probe/RANDOM` | there for a moment while the store is opened ([`opening`]) |
 //!
 //! **One process writes.** Which one that is, others see to. The bytes do not depend on it, and a second process
@@ -30,9 +31,9 @@
 //! | after that fact, before or while the old ones are removed | all of them | the new one counts |
 //! | while numbers are taken | a mark more, or an older one | a thousand numbers are passed over |
 //!
-//! An object that nothing names costs room. One that was written is found to be dead by the next collection, and goes
-//! with it as any other unit does. One that was made of others, or that others stand for, stays until collections know
-//! a line before which nothing new is named, and remove by name what lies before it.
+//! An object that nothing names costs room until collections have drawn a line above its number, behind which it is
+//! named by no commit any more (`store/src/vault/line.rs`); then it is removed by its name. One that others stand for
+//! is removed one collection after that was committed.
 //!
 //! **Memory.** A unit is put in one piece from memory. What is written is a batch, 8 MiB and a chunk at most; what is
 //! made of others is kept to [`DRAFT_BYTES`] and one unit more. A put in parts would save that memory, and cost more:
@@ -46,11 +47,14 @@ mod failure;
 pub mod numbers;
 pub mod object;
 pub mod opening;
+pub mod reached;
 mod shared;
 mod unit;
 
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -5,13 +5,19 @@
 //!
 //! In one file because it is what all of `vault/` looks like to a service: one type, with what its methods answer.
 
+pub mod audit;
 pub mod chunk_rows;
 pub mod collect;
 pub mod committer;
+pub(crate) mod elsewhere;
 mod facts;
 pub(crate) mod follow;
+mod line;
+mod marks;
+pub mod moving;
 pub(crate) mod projection;
 pub mod scrub;
+pub mod snapshot;
 pub(crate) mod unit_rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,14 +29,16 @@ use parking_lot::{Mutex, MutexGuard};
 use self::committer::{
     Committed, Committer, Done, DoubtfulCopies, Fact, Start, Submission, satisfies,
 };
+use self::elsewhere::Loss;
 use self::facts::VaultFact;
-use self::follow::follow;
+use self::line::Line;
 use self::projection::Projection;
+use self::snapshot::Pieces;
 use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Placement};
-use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
-use crate::contract::index::{Index, Look, Project, is_bound};
+use crate::contract::fact_log::{Condensed, Condensing, FactLog, Place, Position, Replayed};
+use crate::contract::index::{Index, Look, Project};
 use crate::crypt::{ChunkKey, Cipher};
 use crate::damage::DamageList;
 use crate::frame::Record;
@@ -68,6 +76,7 @@ pub struct Vault {
     log: Arc<dyn FactLog>,
     blobs: Arc<dyn Blobs>,
     committer: Option<Committer>,
+    projection: Arc<Projection>,
     /// Why acknowledged facts are missing, if so.
     loss: Option<String>,
     /// Why nothing may be written although nothing is missing: the folder may only be read.
@@ -145,7 +154,7 @@ impl Vault {
                 log: log.clone(),
                 blobs: blobs.clone(),
                 index: index.clone(),
-                projection,
+                projection: projection.clone(),
                 cipher: cipher.clone(),
                 at,
                 doubts: doubts.clone(),
@@ -158,6 +167,7 @@ impl Vault {
             log,
             blobs,
             committer,
+            projection,
             loss,
             only_read,
             damage,
@@ -168,16 +178,31 @@ impl Vault {
     }
 
     /// Follows the log of a store that is kept elsewhere, and opens it.
+    ///
+    /// A log with less than was acknowledged is refused in a sentence that says what to do. An index that cannot
+    /// follow, although nothing is lost, is marked to be made anew ([`StoreError::Anew`]): the next opening does that.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
-        let Elsewhere { log, blobs, start, cipher, index, project } = store;
-        let projection = Arc::new(Projection::new(blobs.clone(), project));
-        cipher.bind_rows(is_bound(index.as_ref())?);
-        projection.check(index.as_ref())?;
-        let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &cipher, &from)?;
-        let (damage, unread) = (DamageList::default(), BTreeMap::new());
-        let followed = Followed { log, blobs, at, damage, loss: None, unread };
-        Self::new(VaultParts { followed, cipher, index, projection, only_read: None })
+        Self::open_elsewhere_watched(store, None, &|_, _| true)
+    }
+
+    /// The same. `only_read` says why nothing may be written, if so; `progress` hears how many bytes of the log, of how
+    /// many, are read, and ends the opening by `false`: the next one goes on from there.
+    pub fn open_elsewhere_watched(
+        store: Elsewhere,
+        only_read: Option<String>,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<Self, StoreError> {
+        elsewhere::open(store, Loss::Refused, only_read, progress)
+    }
+
+    /// Opens a store that is kept elsewhere, with an index that has followed nothing yet, and goes on with what is
+    /// there, whether or not it is all that was acknowledged: a new incarnation of the log begins, which every copy
+    /// follows. `progress` is that of [`Self::open_elsewhere_watched`].
+    pub fn open_elsewhere_accepting_loss(
+        store: Elsewhere,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<Self, StoreError> {
+        elsewhere::open(store, Loss::Accepted, None, progress)
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
@@ -222,6 +247,13 @@ impl Vault {
             None => Ok(true),
             Some(at) => self.log.is_start(&at),
         }
+    }
+
+    /// Up to where its rows have followed a log that others may write to, too; `None` for any other log, and before the
+    /// first commit. Callers are told it ([`Place::told`]), so that they can ask for rows that are as new at least.
+    pub fn stands_at(&self) -> Result<Option<Place>, StoreError> {
+        let at = Position::of(self.index.as_ref())?;
+        Ok(at.map(|at| self.log.place(&at)).transpose()?.flatten())
     }
 
     /// Why the store cannot be written to, if so.
@@ -347,6 +379,10 @@ impl Vault {
             });
             match read {
                 Ok(plain) => return Ok(Some(plain)),
+                // A row that is made of a snapshot may be of a copy that was dropped before its unit was replaced.
+                Err(_) if self.blobs.is_shared() && self.is_replaced(&name, &placement)? => {
+                    return Ok(None);
+                }
                 Err(StoreError::Damaged(damage)) => {
                     // Its unit may have been made anew, and removed, since the place was looked up.
                     match chunk_rows::placement(self.index.as_ref(), &name)? {
@@ -361,6 +397,12 @@ impl Vault {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether a chunk is still said to be at a place, and the unit there has been replaced.
+    fn is_replaced(&self, name: &ChunkName, at: &Placement) -> Result<bool, StoreError> {
+        let now = chunk_rows::placement(self.index.as_ref(), name)?;
+        Ok(now == Some(*at) && unit_rows::is_retired(self.index.as_ref(), at.unit)?)
     }
 
     /// Notes that a copy is damaged, so that the next one replaces it.
@@ -550,6 +592,7 @@ impl Vault {
                     None => matters(&plain),
                 }
             },
+            stands: &|unit| Ok(!unit_rows::is_retired(self.index.as_ref(), unit)?),
             go_on_behind: &mut || {
                 self.begin_log()?;
                 // An index that stood in what is replaced would be refused.
@@ -583,13 +626,23 @@ impl Vault {
                 }
                 Some(matters)
             }
+            Some(Ok(VaultFact::Tallied(_))) => Some(false),
+            Some(Ok(VaultFact::Snapshots(pieces))) => {
+                Some(Pieces::of(self.index.as_ref())? == pieces)
+            }
+            Some(Ok(VaultFact::Lined(line))) => {
+                Some(Line::of(self.index.as_ref())?.is_some_and(|now| now == line))
+            }
             // If that unit is gone, the one that stands for it now names all that it stood for.
             Some(Ok(VaultFact::Switched { to, .. })) => Some(!gone(to)?),
+            // Only while nothing says that it is at its end; what says so stays.
+            Some(Ok(VaultFact::Moving(_))) => Some(moving::rows::is_going_on(self.index.as_ref())?),
+            Some(Ok(VaultFact::Moved(_))) => Some(true),
         })
     }
 
-    /// Makes a unit that was made of others stand for them, and removes these: unless one of those that its records
-    /// are `from` has been replaced meanwhile.
+    /// Makes a unit that was made of others stand for them, and removes these, unless one of those that its records are
+    /// `from` has been replaced meanwhile. Where others may write units, these go one collection later.
     pub(crate) fn switch(
         &self,
         packer: &mut Packer,
@@ -599,6 +652,13 @@ impl Vault {
     ) -> Result<(), StoreError> {
         let failed = || StoreError::commit("switching to a new unit");
         let look = self.look();
+        // No unit up to the line is named for the first time, and this one rests on that row.
+        if self.blobs.is_shared()
+            && let Some(Line { line, .. }) = Line::of(&look)?
+            && !self.blobs.is_above(to, line)
+        {
+            return Err(failed()(CommitError::Overtaken(Vec::new())));
+        }
         for source in from {
             if unit_rows::is_retired(&look, *source)? {
                 return Err(failed()(CommitError::Overtaken(Vec::new())));
@@ -608,6 +668,10 @@ impl Vault {
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
         let (facts, rests_on) = (vec![fact], look.seen());
         self.commit(Submission { facts, rests_on, ..Submission::upkeep() }).map_err(failed())?;
+        if self.blobs.is_shared() {
+            // They go one collection later: `line`.
+            return Ok(());
+        }
         // From here on the switch has happened, even if the old units cannot be removed now: the next start
         // removes them, too.
         self.blobs.remove(&replaces).map_err(|error| StoreError::Commit {

@@ -9,9 +9,11 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use lucid_api::access::{Role, Token, TokenEntry, TokenList, TokenName};
 use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_http::config::TOKENS;
+use lucid_store::backend::Given;
 use lucid_store::crypt::random;
 use lucid_store::files::folder::keys::{KeyExport, Keys, key_export};
 use lucid_store::files::folder::{DataFolder, Expected, Options, identify, is_store};
@@ -36,6 +38,9 @@ pub struct Init {
     /// The file of secrets for `--env-file`, if not .env.secrets beside the folder of --data.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
+    /// The list of tokens for `LUCID_TOKENS_FILE`, if not `tokens` in the folder of --data, which containers do not see.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
     /// To whom all of it is given, by number: the user that the services run as, 65532 in containers.
     #[arg(long, value_name = "UID[:GID]")]
     owner: Option<Owner>,
@@ -95,7 +100,11 @@ impl Init {
         let data = std::path::absolute(&home.data)?;
         let beside = || data.parent().unwrap_or(&data).join(SECRETS);
         let secrets = Secrets::read(&self.secrets.clone().unwrap_or_else(beside))?;
-        let new_files = [&data, &secrets.file]
+        let list = match &self.tokens {
+            Some(list) => std::path::absolute(list)?,
+            None => data.join(TOKENS),
+        };
+        let new_files = [&data, &secrets.file, &list]
             .into_iter()
             .chain(home.key_file.as_ref())
             .flat_map(|path| missing(path))
@@ -123,7 +132,10 @@ impl Init {
             None => Some((Token::new(&random()?), true)),
         };
         let added = add(&secrets, home, &stores, peer.as_ref())?;
-        let list = data.join(TOKENS);
+        if let Some(folder) = list.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("{} cannot be made", folder.display()))?;
+        }
         let tokens = make_tokens(&list, peer.as_ref(), output)?;
         if let Some(owner) = self.owner {
             for path in new_files.iter().chain([&data, &secrets.file, &list]) {
@@ -174,7 +186,9 @@ impl Init {
             }),
             None => None,
         };
-        let options = Options { expected, ..options };
+        // Here, and nowhere else, the keys of a store in a database are made.
+        let given = Given { makes_keys: true, ..options.given.clone() };
+        let options = Options { expected, given, ..options };
         let made = !is_store(root)?;
         let store_id = match made {
             true => hex(&DataFolder::open(root, &options)?.store),

@@ -13,6 +13,7 @@ use lucid_core::session::SessionId;
 use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_data_chain::ops::sessions::export_session::Exported;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
+use lucid_store::backend::Given;
 use lucid_store::codec::Packer;
 use lucid_store::files::folder::{Noted, is_store};
 use serde::Serialize;
@@ -90,6 +91,8 @@ impl Mirror {
                     key_file: None,
                     expected: None,
                     reading: None,
+                    // The variables are of the first store.
+                    given: Given::default(),
                     ..home.clone()
                 };
                 Box::new(local::Local::create(&there, "mirror", &clock(), true)?)

@@ -6,6 +6,7 @@
 mod anchoring;
 mod audit;
 mod mirror;
+mod moving;
 mod query;
 mod read;
 mod reindex;
@@ -28,11 +29,13 @@ use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_data_chain::ops::proofs::deliver_anchors::waiting_since;
 use lucid_data_chain::ops::proofs::recognise_chain::{difference, known_chain};
 use lucid_store::StoreError;
+use lucid_store::backend::{Given, Pulse};
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::{Note, Noted, OnlyRead, Options, clock_fault, is_store};
 use lucid_store::files::room::Reserve;
 use parking_lot::Mutex;
 
+pub use self::moving::{MigrateTo, Moves, StoreMoved, StoreToMove};
 pub use self::reindex::{reindex, reindex_records};
 use super::door::Door;
 use super::{Place, StorageOptions, reading};
@@ -80,6 +83,8 @@ pub fn chain_options(home: &Home, owner: &str, now: Timestamp) -> Options {
         expected: None,
         root_key_file,
         passphrase,
+        // A chain has no chunks.
+        given: Given { bucket: None, ..home.given.clone() },
         ..options(home, owner, now, false, true)
     }
 }
@@ -94,6 +99,7 @@ pub fn manager_options(home: &Home, owner: &str, folder: &Path) -> manager::Opti
         passphrase,
         blocks: home.blocks.clone(),
         reserve: reserve(home),
+        given: home.given.clone(),
         ..manager::Options::default()
     }
 }
@@ -112,6 +118,7 @@ pub fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: 
         owner: owner.to_owned(),
         reserve: reserve(home),
         now: now.to_string(),
+        given: home.given.clone(),
     }
 }
 
@@ -231,6 +238,11 @@ impl Local {
     /// as long as a service waits that was told nothing else.
     fn quiet_since(&self) -> Timestamp {
         self.clock.now().plus_seconds(-(SESSION_TIMEOUT_SECONDS as i64))
+    }
+
+    /// How the servers are that have what is not in the folder.
+    pub fn pulse(&self) -> Vec<Pulse> {
+        self.data.folder.pulse()
     }
 
     /// Since when the oldest anchor or tombstone waits.

@@ -31,6 +31,7 @@ fn a_store_of_this_process_that_stopped_writing_ends_it_and_other_failures_do_no
         beside: false,
         typed: None,
         heard: Default::default(),
+        given: Default::default(),
     };
     let place = Local::create(&home, "watch", &crate::cmd::clock(), true).unwrap();
     let plan = WatchPlan {

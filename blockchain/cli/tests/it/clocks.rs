@@ -166,6 +166,7 @@ pub fn opened_by(home: &Home) -> lucid::cmd::Home {
         beside: false,
         typed: None,
         heard: Default::default(),
+        given: Default::default(),
     }
 }
 

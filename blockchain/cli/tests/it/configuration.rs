@@ -142,11 +142,18 @@ fn every_setting_that_cannot_have_a_value_says_so_in_one_sentence_with_its_name(
             "BLOCK_MANAGER_HOST",
             "BLOCK_STORAGE_PATH",
             "DATA_CHAIN_CHUNK_STORAGE_PATH",
+            "DATA_CHAIN_DB_NAME",
             "DATA_CHAIN_HOST",
             "LUCID_DATA_DIR",
             "LUCID_MASTER_KEY_FILE",
             "LUCID_PASSPHRASE_FILE",
             "LUCID_PEER_TOKEN",
+            "LUCID_S3_ACCESS_KEY_ID",
+            "LUCID_S3_BUCKET",
+            "LUCID_S3_PREFIX",
+            "LUCID_S3_REGION",
+            "LUCID_S3_SECRET_ACCESS_KEY",
+            "MONGODB_PASSWORD",
         ]
     );
 }

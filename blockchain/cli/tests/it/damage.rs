@@ -149,6 +149,7 @@ fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<
         passphrase: None,
         owner: "a test".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: later().to_string(),
     };
     let opened = Opened::open(&home.data().join(FOLDER_OWNER), &options).unwrap();
@@ -266,6 +267,7 @@ impl Copied {
             beside: false,
             typed: None,
             heard: Default::default(),
+            given: Default::default(),
         }
     }
 }

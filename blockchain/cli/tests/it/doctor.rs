@@ -140,6 +140,7 @@ fn seal_alone(home: &Home, id: &str, seconds: i64) {
         expected: None,
         owner: "a test".into(),
         reserve: Reserve::default(),
+        given: Default::default(),
         now: then.to_string(),
     };
     let opened = Opened::open(&home.data().join(FOLDER_OWNER), &options).unwrap();

@@ -22,6 +22,8 @@ use tempfile::TempDir;
 pub struct Home {
     folder: TempDir,
     data: PathBuf,
+    /// Set for every command.
+    variables: Vec<(String, String)>,
 }
 
 /// What came of a command.
@@ -35,7 +37,14 @@ impl Home {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("store");
-        Self { folder, data }
+        Self { folder, data, variables: Vec::new() }
+    }
+
+    /// Sets variables for every command.
+    pub fn with_variables(mut self, variables: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.variables = variables.iter().map(owned).collect();
+        self
     }
 
     /// Works on another store, with the same room for files.
@@ -82,6 +91,7 @@ impl Home {
     pub fn command(&self, arguments: &[&dyn AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
         command.env_clear().current_dir(self.folder.path()).env("LUCID_DATA", &self.data);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(arguments.iter().map(|argument| argument.as_ref()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -231,3 +231,16 @@ fn everything_is_given_to_the_owner_that_is_named_and_a_start_without_the_right_
         }
     }
 }
+
+#[test]
+fn the_list_of_tokens_can_have_a_folder_of_its_own() {
+    let home = Home::new();
+    let list = home.at("access/tokens");
+    let made = home.json(&[&"init", &"--tokens", &list]);
+    assert_eq!(made["tokens"], list.display().to_string());
+    assert_eq!(made["made"], serde_json::json!(["admin", "data-chain"]));
+    assert!(!home.data().join("tokens").exists());
+    assert_eq!(fs::read_to_string(&list).unwrap().lines().count(), 2);
+    let again = home.json(&[&"init", &"--tokens", &list]);
+    assert_eq!((&again["made"], again.get("admin_token")), (&serde_json::json!([]), None));
+}

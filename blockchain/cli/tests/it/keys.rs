@@ -205,7 +205,7 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 46] = [
+const VERBS: [(&str, &[&str]); 47] = [
     ("config show", &[]),
     ("config manual", &[]),
     ("completions", &["bash"]),
@@ -238,6 +238,7 @@ const VERBS: [(&str, &[&str]); 46] = [
     ("optimise", &["--level", "1"]),
     ("scrub", &[]),
     ("reindex", &[]),
+    ("migrate", &["--to", "folder"]),
     ("keys list", &[]),
     ("token list", &[]),
     ("keys rotate", &[]),
@@ -341,7 +342,7 @@ fn every_verb_honours_or_refuses_a_key_as_the_table_says() {
             }
             let mut served = given(&right);
             served.extend([&"--server" as &dyn AsRef<OsStr>, &"http://127.0.0.1:1"]);
-            let of_folders = ["keys", "chain", "reindex", "doctor"];
+            let of_folders = ["keys", "chain", "reindex", "migrate", "doctor"];
             if !of_folders.iter().any(|of| verb.starts_with(of)) {
                 let ran = home.run(&served);
                 assert!(ran.code == 64 && ran.err.contains(option), "{verb}: {}", ran.err);

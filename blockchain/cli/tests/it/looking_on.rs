@@ -120,6 +120,7 @@ fn a_follower_that_is_interrupted_says_so_and_one_that_nobody_reads_just_ends() 
         passphrase: None,
         owner: "the test".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     };
     let _owner = DataFolder::open(&home.data().join("data-chain"), &options).unwrap();

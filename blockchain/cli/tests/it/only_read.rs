@@ -218,6 +218,7 @@ fn assert_refuses(home: &Home, said: &[&str], command: &Opening<'_>) {
         vec![&"optimise"],
         vec![&"scrub", &"--now"],
         vec![&"reindex"],
+        vec![&"migrate", &"--to", &"folder"],
         vec![&"keys", &"rotate"],
         vec![&"keys", &"rewrap"],
         vec![&"chain", &"import", &chain],
@@ -515,6 +516,7 @@ fn a_store_is_not_read_beside_whoever_writes_to_it_nor_written_to_while_it_is_re
         passphrase: None,
         owner: "`lucid up`".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     };
     let folder = home.data().join("data-chain");

@@ -264,6 +264,7 @@ fn a_store_in_use_names_who_uses_it() {
             passphrase: None,
             owner: "`lucid up`".into(),
             reserve: Default::default(),
+            given: Default::default(),
             now: Timestamp::from_micros(0).to_string(),
         },
     )

@@ -163,6 +163,7 @@ fn durable_files_are_touched_through_the_disk_alone() {
         "store/src/files/folder.rs",
         "store/src/files/folder/clock.rs",
         "store/src/files/folder/making.rs",
+        "store/src/files/folder/moving.rs",
         "store/src/files/folder/reading.rs",
         "store/src/files/folder/succession.rs",
         // Reads a root key that is kept outside.

@@ -53,6 +53,7 @@ pub async fn get_status(State(app): AppState) -> Reply<Json<Status>> {
                 "unanchored_age_seconds": age,
                 "integrations": app.integrations.health(),
                 "store_id": app.opened.store_id(),
+                "kept": app.kept(),
                 "key_export": {
                     "state": export.state(),
                     "verified_at": export.verified_at(),

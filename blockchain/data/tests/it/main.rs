@@ -20,6 +20,9 @@ mod manager;
 mod openapi;
 mod ops;
 mod program;
+#[path = "../../../store/tests/remote/mod.rs"]
+mod real_servers;
+mod remote;
 mod routes;
 mod sample;
 mod service;

@@ -100,6 +100,7 @@ fn an_opening_that_is_told_to_stop_leaves_everything_to_the_next() {
         passphrase: None,
         owner: "a test".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-03-01T12:00:00Z".into(),
     };
     for steps in 0..4 {

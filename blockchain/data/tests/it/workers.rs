@@ -41,6 +41,7 @@ pub fn open(folder: &std::path::Path) -> Opened {
         passphrase: None,
         owner: "a test".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: Clock::system().now().to_string(),
     };
     Opened::open(folder, &options).unwrap()

@@ -13,7 +13,7 @@ use lucid_api::access::{Token, TokenSource};
 use lucid_api::client::{Breaking, ClientOptions, GivenUp, Pace, Retry, Trust};
 use lucid_api::tls::{Pin, ServerKey};
 
-use super::{Key, Settings};
+use super::{BackEnds, Key, Settings};
 use crate::credentials::{AccessConfig, SecretSource};
 use crate::layers::{Cors, Hosts};
 use crate::rates::RatesConfig;
@@ -91,6 +91,8 @@ pub struct CommonConfig {
     pub rates: RatesConfig,
     /// By what connections are encrypted, if they are.
     pub tls: Option<TlsConfig>,
+    /// What of the store is not in its folder.
+    pub back_ends: BackEnds,
 }
 
 /// The list of tokens in a data folder, which `lucid token` keeps.
@@ -110,7 +112,7 @@ impl CommonConfig {
         );
         let data_dir = data_dir(settings);
         let access = access(settings, &data_dir, auth);
-        super::backend::read(settings);
+        let back_ends = super::backend::read(settings);
         Self {
             bind: bind(settings, auth, &access),
             data_dir,
@@ -123,6 +125,7 @@ impl CommonConfig {
             access,
             rates: rates(settings),
             tls: tls(settings),
+            back_ends,
         }
     }
 }

@@ -71,6 +71,12 @@ impl Key {
     pub fn name(&self) -> &str {
         self.variables.first().map_or(self.file, String::as_str)
     }
+
+    /// The variables that name a file with its value, as the manual has them.
+    fn files(&self) -> String {
+        let names: Vec<_> = self.variables.iter().map(|name| format!("`{name}_FILE`")).collect();
+        names.join(" or ")
+    }
 }
 
 /// Where settings are taken from.
@@ -264,8 +270,38 @@ impl<'a> Settings<'a> {
 
     /// A secret: the setting itself, or the file that `<NAME>_FILE` names, which is read when it is needed.
     pub fn secret(&mut self, key: &Key) -> Option<SecretSource> {
-        let or_file = format!("a secret; or `{}_FILE`, a file with it", key.name());
+        let or_file = format!("a secret; or {}, a file with it", key.files());
         self.describe(key, key.otherwise, or_file);
+        if let Some((variable, source)) = self.secret_file(key)? {
+            self.show(key, STRUCK_OUT.to_owned(), &variable);
+            return Some(source);
+        }
+        let found = self.find(key)?;
+        self.show(key, STRUCK_OUT.to_owned(), &found.source);
+        Some(SecretSource::Text(Secret::new(found.values.concat())))
+    }
+
+    /// The address of a service that may have a password in it, and what says so: the setting itself, or the file that
+    /// `<NAME>_FILE` names.
+    pub fn secret_address(&mut self, key: &Key) -> Option<(Address, String)> {
+        let or_file = format!("an address; or {}, a file with it", key.files());
+        self.describe(key, key.otherwise, or_file);
+        let (text, source) = match self.secret_file(key)? {
+            Some((variable, source)) => (source.read().ok()?.expose().to_owned(), variable),
+            None => {
+                let GivenSetting { values, source } = self.find(key)?;
+                (values.join(","), source)
+            }
+        };
+        let address = Address::from(text);
+        self.show(key, address.to_string(), &source);
+        let said_by = if source == FILE { key.file.to_owned() } else { source };
+        Some((address, said_by))
+    }
+
+    /// The file that a variable names with a secret, if one does: the variable, and the file. Nothing at all where it
+    /// cannot be read, which is noted.
+    fn secret_file(&mut self, key: &Key) -> Option<Option<(String, SecretSource)>> {
         for variable in &key.variables {
             let variable = format!("{variable}_FILE");
             self.asked.insert(variable.clone());
@@ -274,10 +310,7 @@ impl<'a> Settings<'a> {
             self.known.insert(key.file);
             let source = SecretSource::File(path.clone().into());
             return match source.read() {
-                Ok(_) => {
-                    self.show(key, STRUCK_OUT.to_owned(), &variable);
-                    Some(source)
-                }
+                Ok(_) => Some(Some((variable, source))),
                 Err(error) => {
                     let (value, reason) = (path, Some(error.to_string()));
                     self.mistakes.push(Mistake::Invalid { name: variable, value, reason });
@@ -285,9 +318,7 @@ impl<'a> Settings<'a> {
                 }
             };
         }
-        let found = self.find(key)?;
-        self.show(key, STRUCK_OUT.to_owned(), &found.source);
-        Some(SecretSource::Text(Secret::new(found.values.concat())))
+        Some(None)
     }
 
     /// Notes that a setting cannot have this value.

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use lucid_api::access::{LIST_BYTES_MAX, Token, TokenList};
+use rustix::process::{getegid, geteuid};
 use zeroize::Zeroizing;
 
 use super::jwt::JwtKey;
@@ -141,12 +142,26 @@ fn said(setting: &str, path: &Path) -> String {
 fn list(setting: &str, path: &Path) -> Result<TokenList, String> {
     let name = said(setting, path);
     // Who can write it can let anybody in.
-    let mode = path.metadata().map_err(|error| format!("{name}: {error}"))?.mode();
+    let mode = path.metadata().map_err(|error| unread(&name, path, &error))?.mode();
     if mode & 0o002 != 0 {
         return Err(format!("{name}: everybody may write it; take that away (chmod o-w)"));
     }
-    let text = read(path, LIST_BYTES_MAX).map_err(|error| format!("{name}: {error}"))?;
+    let text = read(path, LIST_BYTES_MAX).map_err(|error| unread(&name, path, &error))?;
     text.parse().map_err(|fault| format!("{name}: {fault}"))
+}
+
+/// Why a list cannot be read. It is the first thing that a service reads of a folder that belongs to another user, so
+/// this says what gives it to the right one.
+fn unread(name: &str, path: &Path, error: &io::Error) -> String {
+    match path.parent().filter(|_| error.kind() == ErrorKind::PermissionDenied) {
+        None => format!("{name}: {error}"),
+        Some(folder) => format!(
+            "{name}: no permission: run this as its owner, or give it to this user by `sudo chown -R {}:{} {}`",
+            geteuid().as_raw(),
+            getegid().as_raw(),
+            folder.display()
+        ),
+    }
 }
 
 /// A file's text, which is wiped when it is dropped.

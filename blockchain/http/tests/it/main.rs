@@ -11,6 +11,7 @@ mod callers;
 #[path = "../certificates/mod.rs"]
 mod certificates;
 mod client;
+mod commit;
 mod config;
 mod content;
 mod metrics;

@@ -26,14 +26,15 @@ pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
                 "verified_at": export.verified_at(),
                 "why": export.why(),
             });
-            let store = (manager.store_id(), export);
+            let store = (manager.store_id(), export, App::kept(manager));
             Ok((facts.map_err(problems::store)?, asked.process(), store))
         })
         .await?;
     let mut counts = counts(&facts);
-    let (id, export) = store;
+    let (id, export, kept) = store;
     counts.insert("store_id".to_owned(), id.into());
     counts.insert("key_export".to_owned(), export);
+    counts.insert("kept".to_owned(), kept);
     if let Some((done, total)) = app.jobs().course(JobKind::Validate) {
         let at = json!({"done_blocks": done, "total_blocks": total});
         counts.insert("chain_validation".to_owned(), at);

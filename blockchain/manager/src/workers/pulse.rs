@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use lucid_core::digest::BlockHash;
 
+use lucid_store::files::folder::DataFolder;
+
 use super::MISTAKE;
 use crate::app::App;
 use crate::opened::Opened;
@@ -25,6 +27,7 @@ pub async fn feel_pulse(app: App) {
             let opened = reading.opened()?;
             let (storage, validator, tip) = feel(opened, judged);
             reading.note_pulse(storage, validator);
+            reading.note_servers(opened.folder().map(DataFolder::pulse).unwrap_or_default());
             tip
         });
         match read.await {

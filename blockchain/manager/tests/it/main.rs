@@ -20,6 +20,9 @@ mod log_lines;
 mod openapi;
 mod over_disk;
 mod program;
+#[path = "../../../store/tests/remote/mod.rs"]
+mod real_servers;
+mod remote;
 mod routes;
 mod row;
 mod service;

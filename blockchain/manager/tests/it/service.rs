@@ -197,7 +197,7 @@ fn wrong_settings_are_named() {
             "mongodb",
             "ERROR: MONGO_URL, MONGODB_URL, or MONGODB_URI environment variable not set",
         ),
-        ("MONGODB_URI", "mongodb://h", "this version has no MongoDB back-end: unset MONGODB_URI"),
+        ("MONGODB_URI", "postgres://h", "mongodb://USER:PASSWORD@HOST/DATABASE is wanted"),
     ] {
         let environment = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let error = Config::load(&environment, None).unwrap_err().to_string();

@@ -7,6 +7,8 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::fact_log::Place;
+use crate::contract::index::Changes;
 use crate::frame::{self, HEADER_BYTES, Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -64,6 +66,37 @@ pub(crate) fn flag(byte: u8) -> Result<bool, WireFault> {
         1 => Ok(true),
         _ => Err(WireFault::Invalid { what: "yes or no" }),
     }
+}
+
+/// Chunks of one unit with their places, as a commit carries them: without the unit, which it names once.
+pub(crate) fn encode_places(places: &[(ChunkName, Placement)]) -> Vec<u8> {
+    let mut to = Writer::new();
+    to.count(places.len());
+    for (name, at) in places {
+        to.raw(name.as_bytes()).u64(at.offset).u32(at.stored_length).u32(at.plain_length);
+        to.u8(u8::from(at.encrypted));
+    }
+    to.finish()
+}
+
+/// Reads [`encode_places`] of this unit.
+pub(crate) fn decode_places(
+    unit: u32,
+    from: &mut Reader<'_>,
+) -> Result<Vec<(ChunkName, Placement)>, WireFault> {
+    let mut places = Vec::new();
+    for _ in 0..from.u32("places")? {
+        let name = ChunkName::new(from.array("name")?);
+        let placement = Placement {
+            unit,
+            offset: frame::number(from, "offset")?,
+            stored_length: from.u32("stored length")?,
+            plain_length: from.u32("plain length")?,
+            encrypted: flag(from.u8("encrypted")?)?,
+        };
+        places.push((name, placement));
+    }
+    Ok(places)
 }
 
 /// The records of one commit, as it names them.
@@ -142,6 +175,17 @@ pub struct Contents {
     pub damage: Vec<Damage>,
 }
 
+/// A unit that has to be there, and that [`Blobs::numbers`] does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It is there after all.
+    There,
+    /// It is not found, and may be found later: nobody says yet that it is lost.
+    NotNow,
+    /// It is lost.
+    Lost,
+}
+
 /// How a unit came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitKind {
@@ -206,6 +250,11 @@ pub trait Blobs: Units {
     /// settled in it stays whether or not that works.
     fn end(&self, now: bool) -> Result<(), CommitError>;
 
+    /// A commit is in the log, and its rows are written with these changes: a back-end that has to know at its next
+    /// opening how far commits name its units notes that here. Of the chunks it names, it is told where they are and
+    /// how many.
+    fn note(&self, _named: Option<(&Extent, usize)>, _changes: &mut Changes<'_>) {}
+
     /// Where the records are that a commit names. What cannot be read of them has no place.
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError>;
 
@@ -232,6 +281,12 @@ pub trait Blobs: Units {
     /// Zero where gaps mean nothing.
     fn begun(&self) -> u32;
 
+    /// Looks once more for a unit that has to be there, and that [`Blobs::numbers`] does not have. One that loses sight
+    /// of units for a while says that one is lost only when it has missed it twice, hours apart.
+    fn look_again(&self, _unit: u32) -> Result<Missed, StoreError> {
+        Ok(Missed::Lost)
+    }
+
     /// Bytes of all units.
     fn bytes(&self) -> Result<u64, StoreError>;
 
@@ -255,6 +310,38 @@ pub trait Blobs: Units {
     /// Begins a unit of other units' records, with a number behind all that there are and behind this one. Until
     /// a fact says that it stands for them, it counts for nothing.
     fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError>;
+
+    /// Notes, durably and where every machine sees it that opens this store, that the log has come to a place. Where
+    /// chunks are on the disk of the one machine that writes, nobody else has to know, and nothing is noted.
+    fn mark(&self, _place: &Place) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The highest place that was noted: the highest number of the highest incarnation.
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether other processes may write units, too, as far as this one knows. Then units can be left over that no
+    /// commit names, and are never told from those that one is about to name, but by a line ([`Blobs::rise`]); and
+    /// units that were replaced are still there for a while.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Up to where numbers were given out, to this process or another: a unit that is begun by a process which takes
+    /// its numbers after this has a higher one.
+    fn taken(&self) -> Result<u32, StoreError> {
+        Ok(0)
+    }
+
+    /// From here on no unit that is begun here has a number up to this line.
+    fn rise(&self, _line: u32) {}
+
+    /// Whether a unit's number is above a line, however the unit came to be.
+    fn is_above(&self, _unit: u32, _line: u32) -> bool {
+        true
+    }
 
     /// Removes units that others stand for, or that never came to count. What another store owns stays.
     fn remove(&self, units: &[u32]) -> Result<(), StoreError>;

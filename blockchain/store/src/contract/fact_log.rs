@@ -1,5 +1,9 @@
 //! The log of facts: one order for everybody.
 
+mod frames;
+mod place;
+pub mod snapshot;
+
 use lucid_core::digest::ChunkName;
 
 use crate::contract::blobs::{Blobs, Extent, Placement, Written};
@@ -7,6 +11,12 @@ use crate::contract::index::{Changes, Index};
 use crate::frame::{Header, Record};
 use crate::registry::vault::key::POSITION;
 use crate::{CommitError, Damage, StoreError};
+
+use snapshot::Snapshots;
+
+pub(crate) use frames::{frames, read_frames};
+pub(crate) use place::gone;
+pub use place::{Incarnation, Place, Told};
 
 /// A place in a log, behind a commit. What its bytes say is the back-end's business alone; equal places have
 /// equal bytes.
@@ -62,6 +72,16 @@ pub enum Appended {
     /// Another writer's commit is already behind the place that this one was to follow. This one surely did not
     /// happen.
     Overtaken,
+}
+
+/// Whether an index can follow its log from where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Following {
+    /// What comes behind its place is what comes behind what it has taken in.
+    GoesOn,
+    /// Not from there, and nothing is wrong: the index is to be made anew from what the log has. Why, as a sentence
+    /// without a full stop.
+    Anew(String),
 }
 
 /// What is found when a log is gone through.
@@ -134,6 +154,8 @@ pub struct Condensed {
 pub struct Condensing<'a> {
     /// Whether a fact, which is told with its place, still matters.
     pub matters: &'a dyn Fn(&Record, &str, u64) -> Result<bool, StoreError>,
+    /// Whether a unit is one that none stands for: then the places that commits name in it still matter.
+    pub stands: &'a dyn Fn(u32) -> Result<bool, StoreError>,
     /// Has a commit follow in a new part, so that the one before it can be condensed, too; and an index that
     /// stood in it stand behind it, durably.
     pub go_on_behind: &'a mut dyn FnMut() -> Result<(), StoreError>,
@@ -172,7 +194,13 @@ pub trait FactLog: Send + Sync {
     /// Has the next commit begin a new part of the log, so that those before it can be gone through and condensed.
     fn begin_part(&self) -> Result<(), CommitError>;
 
-    /// Shows what is behind a place, or all there is, in order, until `false` is answered; whether all was shown.
+    /// Its snapshots, where it keeps any.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// Shows what is behind a place, or all there is, in order, until `false` is answered; whether all was shown. All
+    /// there is begins with what the newest snapshot has, if there is one.
     fn replay(
         &self,
         after: Option<&Position>,
@@ -186,6 +214,28 @@ pub trait FactLog: Send + Sync {
         from: (u32, u64),
         each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
     ) -> Result<Option<(u32, u64)>, StoreError>;
+
+    /// Whether an index that stands here can follow. Where what stood there is gone, and nobody accepted that, it is an
+    /// error that names both places ([`StoreError::Folder`]): the log was put back to older data, or is another one.
+    fn following(&self, _at: &Position) -> Result<Following, StoreError> {
+        Ok(Following::GoesOn)
+    }
+
+    /// The place of a log of numbered commits that others may write to, too; `None` for any other log.
+    fn place(&self, _at: &Position) -> Result<Option<Place>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether the commit with the place's number has its digest; `None` where there is no commit of that number.
+    fn has(&self, _place: &Place) -> Result<Option<bool>, StoreError> {
+        Ok(None)
+    }
+
+    /// Appends a commit that begins a new incarnation: what was lost before it is accepted as lost. An index that
+    /// stands at a place that is gone is made anew from then on ([`Following::Anew`]).
+    fn begin_incarnation(&self, _after: &Position) -> Result<Appended, CommitError> {
+        Err(CommitError::Failed("this log has one history alone: nothing can begin another".into()))
+    }
 
     /// Whether this place is in front of every commit.
     fn is_start(&self, at: &Position) -> Result<bool, StoreError>;

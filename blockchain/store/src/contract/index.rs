@@ -57,6 +57,11 @@ pub trait Index: Send + Sync {
     /// Has the next start build it anew: something in it was found to be wrong. Durable on return.
     fn distrust(&self) -> Result<(), StoreError>;
 
+    /// All rows as they are now, however they change meanwhile, to be read only; `None` where that cannot be had.
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        Ok(None)
+    }
+
     /// What it holds in memory; nothing, where it has no bound of its own. It must not wait for anything.
     fn memory(&self) -> IndexMemory {
         IndexMemory::default()
@@ -228,6 +233,29 @@ pub trait Project: Send + Sync {
     /// Turns one fact into rows. A fact of a known kind that it does not understand is damage of the owner's making and
     /// is reported, never a reason to stop.
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError>;
+
+    /// Why a fact of a known kind is not understood, if so. Where several follow one log, none may pass over what
+    /// another takes in: it is asked before the fact is projected, and an answer stops the following.
+    fn fault(&self, _fact: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// What the rows come to, for owners that count. Where several follow one log, the writer's is in its commits, and
+    /// a copy that comes to another stops.
+    fn tally(&self, _rows: &Changes<'_>) -> Result<Option<Tally>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// What the rows of an owner come to. Two indexes that have followed the same commits come to the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sessions.
+    pub sessions: u64,
+    /// Different chunks that are referred to.
+    pub chunks: u64,
+    /// References to chunks.
+    pub references: u64,
 }
 
 /// The row that says that values are encrypted each under the key of its row.

@@ -8,6 +8,7 @@
 //! A damaged record costs that record: the walk goes on behind it. What a crash may have torn off behind the
 //! last commit is listed apart, as [`Audit::torn`]: nobody was promised it.
 
+mod elsewhere;
 mod labels;
 mod logs;
 mod pool;
@@ -16,6 +17,8 @@ mod segments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::contract::blobs::Blobs;
+use crate::contract::fact_log::FactLog;
 use crate::crypt::Cipher;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::watermark;
@@ -70,13 +73,40 @@ pub fn audit(
     mark: Option<Watermark>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Audit, StoreError> {
+    audit_with(disk, cipher, store, mark, None, progress)
+}
+
+/// The half of a store that is not in its folder.
+#[derive(Clone, Copy)]
+pub enum OtherHalf<'a> {
+    /// The log: what it says of itself by reading it through, and what it says of chunks.
+    Log(&'a dyn FactLog),
+    /// The chunks: every record of every unit.
+    Chunks(&'a dyn Blobs),
+}
+
+/// Audits the folder on `disk` like [`audit`], and the half of the store that is elsewhere.
+pub fn audit_with(
+    disk: &Arc<dyn Disk>,
+    cipher: Option<&Cipher>,
+    store: [u8; 16],
+    mark: Option<Watermark>,
+    other: Option<OtherHalf<'_>>,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Audit, StoreError> {
     let mut found = Audit::default();
     let listed = FolderListing::of(disk.as_ref(), &mut found)?;
     labels::audit(disk.as_ref(), &mut found)?;
-    let mut marks = Vec::from_iter(mark.filter(|mark| mark.commit > 0));
-    match watermark::read_mark(disk.as_ref(), &mut found.damage)? {
+    let has_log = !matches!(other, Some(OtherHalf::Log(_)));
+    let mut marks = Vec::from_iter(mark.filter(|mark| has_log && mark.commit > 0));
+    let closed = match has_log {
+        true => watermark::read_mark(disk.as_ref(), &mut found.damage)?,
+        false => None,
+    };
+    match closed {
         // A store that was never closed has a mark that says nothing.
         Some(closed) => marks.extend(Some(closed).filter(|closed| closed.commit > 0)),
+        None if !has_log => {}
         None => found.not_checked.push(format!(
             "whether the log is whole to its end: there is no sound {} mark",
             watermark::MARK
@@ -85,7 +115,7 @@ pub fn audit(
     if cipher.is_none() {
         found.not_checked.push("what the records hold: no keys were given to open them".into());
     }
-    let total = listed.bytes;
+    let total = listed.bytes + other.map_or(Ok(0), |other| other.bytes())?;
     let auditor = Auditor {
         disk: disk.as_ref(),
         store,
@@ -100,11 +130,20 @@ pub fn audit(
         log_was_damaged: false,
         summed: (0, 0),
         needless: BTreeSet::new(),
+        other,
+        cipher,
     };
     let mut found = pool::with_workers(cipher, total, progress, |work| auditor.run(&listed, work))?;
     found.damage.sort();
     found.damage.dedup();
     found.unopened.sort();
+    Ok(found)
+}
+
+/// Audits the label and the keys of a folder alone.
+pub(crate) fn audit_labels(disk: &dyn Disk) -> Result<Audit, StoreError> {
+    let mut found = Audit::default();
+    labels::audit(disk, &mut found)?;
     Ok(found)
 }
 
@@ -123,6 +162,8 @@ impl FolderListing {
             let bare = name.trim_end_matches('/');
             match bare {
                 log::FOLDER | segment::FOLDER | folder::KEYS | folder::INDEX | folder::RUN => {}
+                // Neither is a part of the store.
+                folder::MOVING_INDEX | folder::MOVING_INDEX_HERE | folder::BEFORE_MOVE => {}
                 folder::STORE | watermark::MARK => found.files += 1,
                 _ if bare == folder::copy_name(folder::STORE) => found.files += 1,
                 "blocks" | "staging" | "TIP" | "TIP.new" => found.elsewhere.push(name),
@@ -196,6 +237,10 @@ struct Auditor<'a> {
     summed: (u32, u64),
     /// Rewritten segments that nothing relies on yet.
     needless: BTreeSet<u32>,
+    /// What is not in the folder.
+    other: Option<OtherHalf<'a>>,
+    /// Opens what is in memory.
+    cipher: Option<&'a Cipher>,
 }
 
 /// A file and its length.
@@ -203,8 +248,22 @@ type OpenedFile = (Arc<dyn DiskFile>, u64);
 
 impl Auditor<'_> {
     fn run(mut self, listed: &FolderListing, work: &mut Work<'_>) -> Result<Audit, StoreError> {
-        self.logs(&listed.logs, work)?;
-        self.segments(&listed.segments, work)?;
+        match self.other {
+            Some(OtherHalf::Log(log)) => {
+                let logs = listed.logs.iter().map(|number| log::path(*number));
+                self.found.unknown.extend(logs);
+                self.log_elsewhere(log, work)?;
+            }
+            _ => self.logs(&listed.logs, work)?,
+        }
+        match self.other {
+            Some(OtherHalf::Chunks(blobs)) => {
+                let segments = listed.segments.iter().map(|number| segment::path(*number));
+                self.found.unknown.extend(segments);
+                self.units_elsewhere(blobs, work)?;
+            }
+            _ => self.segments(&listed.segments, work)?,
+        }
         let checked = work.finish();
         if let Some(error) = checked.failed {
             return Err(error);

@@ -1,15 +1,19 @@
 //! Chunk records in segments: what is written goes to the end of the newest one.
 
+mod alone;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
+use self::alone::Alone;
 use crate::contract::blobs::{
     Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
     Written,
 };
+use crate::contract::index::Changes;
 use crate::files::Limits;
 use crate::files::append::{Failure, Tail};
 use crate::files::disk::lengths::Lengths;
@@ -34,6 +38,8 @@ pub struct FileBlobs {
     room: Room,
     /// Held while a unit gets its number and its file: the next one is behind it.
     numbering: Mutex<()>,
+    /// What is to be known of a log that is kept elsewhere, if so.
+    alone: Option<Alone>,
 }
 
 /// The segment that is written to.
@@ -65,7 +71,19 @@ impl FileBlobs {
         let segments = Segments::new(units.disk.clone());
         let room = Room::new(units.disk.clone(), FOLDER);
         let (lengths, open, numbering) = (Lengths::default(), Mutex::default(), Mutex::default());
-        Self { units, limits, ends, segments, lengths, open, room, numbering }
+        Self { units, limits, ends, segments, lengths, open, room, numbering, alone: None }
+    }
+
+    /// The same segments under a log that is kept elsewhere.
+    pub(super) fn under_a_log_elsewhere(self) -> Self {
+        Self { alone: Some(Alone::default()), ..self }
+    }
+
+    /// Removes segments that were made of others once a commit tells that none will switch to them any more.
+    pub(super) fn remove_later(&self, left: Vec<u32>) {
+        if let Some(alone) = &self.alone {
+            alone.remove_later(left);
+        }
     }
 
     /// Writes on where the last commit's chunks end, if that can be: otherwise the next chunk begins a segment.
@@ -123,6 +141,9 @@ impl FileBlobs {
             let number = ends.segment + 1;
             if number > FILE_MAX {
                 return Err(Failure::no_number(&segment::path(number - 1)));
+            }
+            if self.alone.is_some() {
+                ends.sequence = ends.sequence.max(alone::first_sequence(number));
             }
             let previous = open.last_footer;
             let header = FileHeader { store: self.units.store, role: "chunks", number, previous };
@@ -258,12 +279,24 @@ impl Blobs for FileBlobs {
     }
 
     fn end(&self, now: bool) -> Result<(), CommitError> {
+        let left = self.alone.as_ref().map(Alone::take_left).unwrap_or_default();
+        if !left.is_empty()
+            && let Err(error) = self.remove(&left)
+        {
+            tracing::warn!(%error, "what an interrupted rewriting left stays until the next start");
+        }
         let mut open = self.open.lock();
         let is_full = open.tail.as_ref().is_some_and(|tail| {
             tail.length() >= self.limits.segment_bytes
                 || self.ends.lock().sequence - open.first_sequence >= self.limits.segment_records
         });
         if now || is_full { self.end(&mut open) } else { Ok(()) }
+    }
+
+    fn note(&self, named: Option<(&Extent, usize)>, changes: &mut Changes<'_>) {
+        if let Some(alone) = &self.alone {
+            alone.note(named, changes);
+        }
     }
 
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::contract::blobs::Extent;
+use crate::contract::blobs::{Extent, Written};
 use crate::contract::fact_log::{
     Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
 };
@@ -15,7 +15,7 @@ use crate::files::Limits;
 use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk};
-use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, Summary};
+use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, Places, Summary};
 use crate::files::room::Room;
 use crate::files::watermark::{Ends, Watermark, write_mark};
 use crate::frame::{self, Header, HeadersDigest, NUMBER_MAX, Record, RecordKind};
@@ -34,6 +34,8 @@ pub struct FileLog {
     open: Mutex<OpenFile>,
     /// Where the store was last closed in order.
     mark: Option<Watermark>,
+    /// Whether chunks are kept elsewhere: they are settled before their commit is written, which says where they are.
+    chunks_are_elsewhere: bool,
     lengths: Lengths,
     room: Room,
 }
@@ -57,7 +59,13 @@ impl FileLog {
     ) -> Self {
         let (open, lengths) = (Mutex::default(), Lengths::default());
         let room = Room::new(disk.clone(), FOLDER);
-        Self { disk, store, limits, ends, open, mark, lengths, room }
+        let chunks_are_elsewhere = false;
+        Self { disk, store, limits, ends, open, mark, chunks_are_elsewhere, lengths, room }
+    }
+
+    /// The same log beside chunks that are kept elsewhere.
+    pub(super) fn beside_chunks_elsewhere(self) -> Self {
+        Self { chunks_are_elsewhere: true, ..self }
     }
 
     /// Writes on behind the last commit, if that can be: otherwise the next one begins a file, behind `newest`.
@@ -109,12 +117,21 @@ impl FileLog {
             ends.sequence += 1;
             digest.add(&fact.header);
         }
-        let extent = chunks.map(|chunks| &chunks.written.extent);
+        let mut places = None;
+        if let Some(chunks) = chunks.filter(|_| self.chunks_are_elsewhere) {
+            let mut record = places_of(chunks.written)?;
+            record.header.sequence = ends.sequence;
+            ends.sequence += 1;
+            digest.add(&record.header);
+            places = Some(record);
+        }
+        let beside = chunks.filter(|_| places.is_none());
+        let extent = beside.map(|chunks| &chunks.written.extent);
         let commit = Commit {
             number: ends.commit + 1,
             previous: ends.digest,
             first_sequence: extent.map_or(first_fact, |extent| extent.first_sequence),
-            facts: u32::try_from(facts.len())
+            facts: u32::try_from(facts.len() + places.iter().len())
                 .map_err(|_| Failure::before("a commit counts at most 2^32-1 facts"))?,
             facts_digest: digest.finish(),
             segment: extent.map_or(0, |extent| extent.unit),
@@ -126,8 +143,8 @@ impl FileLog {
         record.header.sequence = ends.sequence;
         ends.sequence += 1;
         drop(ends);
-        tail.append(facts.iter().chain(std::iter::once(&record)), &[])?;
-        match chunks {
+        tail.append(facts.iter().chain(&places).chain(std::iter::once(&record)), &[])?;
+        match beside {
             None => tail.sync()?,
             // At once: a commit is only there with its chunks, so neither has to come first.
             Some(chunks) => {
@@ -146,6 +163,12 @@ impl FileLog {
     fn walk(&self, from: (u32, u64)) -> Walk<'_> {
         Walk { disk: self.disk.as_ref(), store: &self.store, from, to: *self.ends.lock() }
     }
+}
+
+/// The record that says where chunks of a commit are.
+fn places_of(written: &Written) -> Result<Record, Failure> {
+    let places = Places { extent: written.extent.clone(), chunks: written.places.clone() };
+    places.to_record().map_err(Failure::unmade)
 }
 
 /// Why a commit was not made.
@@ -188,6 +211,10 @@ impl FactLog for FileLog {
             != end.digest
         {
             return Ok(Appended::Overtaken);
+        }
+        if let Some(chunks) = chunks.filter(|_| self.chunks_are_elsewhere) {
+            // What a commit names is there before it is: a crash in between leaves what nothing names.
+            chunks.settle()?;
         }
         match self.append(&mut open, facts, chunks) {
             Ok(at) => {
@@ -235,12 +262,18 @@ impl FactLog for FileLog {
         let from = after.map_or(Ok(Watermark::START), Watermark::at)?;
         let walk = self.walk(from.place());
         let total = walk.bytes()?;
+        let mut places = None;
         let stopped_at = walk.each(&mut |met, done| {
             let shown = match met {
-                Met::Damaged(damage) => Some(Replayed::Damaged(damage)),
+                Met::Damaged(damage) => {
+                    places = None;
+                    Some(Replayed::Damaged(damage))
+                }
                 // Nothing of the log is missing because of it.
                 Met::Foreign(_) => None,
-                Met::Record { walked, offset, header } => replayed(walked, offset, header)?,
+                Met::Record { walked, offset, header } => {
+                    replayed(walked, offset, header, &mut places)?
+                }
             };
             shown.map_or(Ok(true), |shown| each(shown, Passed { done, total }))
         })?;
@@ -286,24 +319,51 @@ impl FactLog for FileLog {
     }
 }
 
-/// What a record is to a replay of the log; `None` where it says nothing to it.
-fn replayed(walked: &Walked, offset: u64, header: Header) -> Result<Option<Replayed>, StoreError> {
-    if !matches!(header.kind, RecordKind::Fact | RecordKind::Commit | RecordKind::Summary) {
+/// What a record is to a replay of the log; `None` where it says nothing to it. What says where chunks are is kept
+/// until their commit comes.
+fn replayed(
+    walked: &Walked,
+    offset: u64,
+    header: Header,
+    places: &mut Option<Places>,
+) -> Result<Option<Replayed>, StoreError> {
+    let says = [RecordKind::Fact, RecordKind::Places, RecordKind::Commit, RecordKind::Summary];
+    if !says.contains(&header.kind) {
         return Ok(None);
     }
     let file = &walked.path;
+    let damaged = |why: &dyn std::fmt::Display| {
+        Some(Replayed::Damaged(Damage::new(file.as_str(), offset, why)))
+    };
     Ok(match walked.payload(offset, &header)? {
-        Err(why) => Some(Replayed::Damaged(Damage::new(file.as_str(), offset, why))),
+        Err(why) => {
+            // It may have been the commit that they are of.
+            *places = None;
+            damaged(&why)
+        }
+        Ok(payload) if header.kind == RecordKind::Places => match Places::decode(&payload) {
+            Ok(read) => {
+                *places = Some(read);
+                None
+            }
+            Err(fault) => damaged(&fault),
+        },
         Ok(payload) if header.kind == RecordKind::Fact => {
             let record = Record { header, payload };
             Some(Replayed::Fact { record, file: file.clone(), offset })
         }
-        Ok(payload) => behind(walked, offset, &header, &payload),
+        Ok(payload) => behind(walked, offset, &header, &payload, places.take()),
     })
 }
 
 /// A commit, or what stands for several.
-fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Option<Replayed> {
+fn behind(
+    walked: &Walked,
+    offset: u64,
+    header: &Header,
+    payload: &[u8],
+    places: Option<Places>,
+) -> Option<Replayed> {
     let end = offset + header.record_bytes();
     let at = |commit: u64, digest: [u8; 32], unit: u32, to: u64| Watermark {
         log: walked.number,
@@ -321,6 +381,10 @@ fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Opti
     }
     let commit = Commit::decode(payload).ok()?;
     let at = at(commit.number, header.name, commit.segment, commit.segment_to);
+    let position = at.position();
+    if let Some(Places { extent, chunks }) = places {
+        return Some(Replayed::Commit { chunks: Some(extent), places: Some(chunks), position });
+    }
     let chunks = (commit.segment > 0).then_some(Extent {
         unit: commit.segment,
         from: commit.segment_from,
@@ -328,7 +392,7 @@ fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Opti
         digest: commit.segment_digest,
         first_sequence: commit.first_sequence,
     });
-    Some(Replayed::Commit { chunks, places: None, position: at.position() })
+    Some(Replayed::Commit { chunks, places: None, position })
 }
 
 /// Whether a log goes on here: right behind the commit that the next one will name, or behind the first

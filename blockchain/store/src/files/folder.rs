@@ -9,6 +9,7 @@
 mod aside;
 pub(crate) mod ballast;
 mod clock;
+mod elsewhere;
 mod expected;
 mod identity;
 pub mod keys;
@@ -16,6 +17,7 @@ mod label;
 mod link;
 mod lock;
 mod making;
+mod moving;
 mod notes;
 mod reading;
 mod succession;
@@ -28,6 +30,8 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use crate::backend::servers::Servers;
+use crate::backend::{Given, Kept, Pulse};
 use crate::contract::index::Index;
 use crate::crypt::{Cipher, Secret};
 use crate::files::disk::Disk;
@@ -46,7 +50,8 @@ pub use keys::{KeyExport, Passphrase};
 pub(crate) use label::Labels;
 pub use label::{Lines, copy_name, parse_label, read_copy};
 use lock::lock;
-use making::{MAKING, begin_making, close_folders, end_making, make_folder};
+use making::{MAKING, begin_making, close_folders, end_making, make_folder, refuse_leftovers};
+pub use moving::{BEFORE_MOVE, MOVING_INDEX, MOVING_INDEX_HERE, kept_in};
 pub use notes::{Note, Noted};
 pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};
@@ -95,6 +100,8 @@ pub struct Options {
     pub reserve: Reserve,
     /// The moment a new store is made, RFC 3339.
     pub now: String,
+    /// What of the store is elsewhere, as the settings say.
+    pub given: Given,
 }
 
 /// An open data folder: locked, or [only read](ToRead).
@@ -115,6 +122,9 @@ pub struct DataFolder {
     pub damage: Vec<Damage>,
     /// Whether the store was made just now.
     pub is_new: bool,
+    /// What is kept where.
+    pub kept: Kept,
+    servers: Option<Arc<Servers>>,
     only_read: Option<OnlyRead>,
     _lock: Option<File>,
 }
@@ -122,8 +132,18 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens a folder, and makes it a store when it is none and may become one.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
+        let mut servers = None;
         if !is_store(root)? {
             may_become_one(root, options)?;
+            // Nothing is made before everything was seen to be there that will be needed.
+            servers = Servers::reach(&options.given, options.service)?;
+            if let Some(servers) = &servers {
+                servers.try_bucket(false)?;
+                if let Some(lock) = servers.lock() {
+                    let disk = RealDisk::for_reading(root);
+                    elsewhere::look(&disk, options, servers, lock.as_ref())?;
+                }
+            }
         }
         make_folder(root).map_err(|error| StoreError::unwritable(root, error))?;
         link::check(root)?;
@@ -134,17 +154,27 @@ impl DataFolder {
         let is_new = !is_store(root)?;
         if is_new {
             may_become_one(root, options)?;
-            begin_making(disk, root)?;
-            if let Err(refused) = create(disk, options) {
-                // Nothing was interrupted: what is there, or is put there meanwhile, is the next start's.
-                end_making(disk, root)?;
-                return Err(refused);
+            let database = servers.as_ref().and_then(|servers| Some((servers, servers.lock()?)));
+            match database {
+                // Its keys are given, or are the next start's, too: none is ever put away.
+                Some((servers, lock)) => {
+                    refuse_leftovers(disk, root)?;
+                    elsewhere::create(disk, options, servers, lock.as_ref())?;
+                }
+                None => {
+                    begin_making(disk, root)?;
+                    if let Err(refused) = create(disk, options) {
+                        // Nothing was interrupted: what is there, or is put there meanwhile, is the next start's.
+                        end_making(disk, root)?;
+                        return Err(refused);
+                    }
+                }
             }
         }
         end_making(disk, root)?;
         close_folders(root);
         ballast::settle(disk);
-        let opened = Self::with_keys(root, options, real, true)?;
+        let opened = Self::with_keys(root, options, real, servers, true)?;
         Ok(Self { is_new, _lock: Some(lock), ..opened })
     }
 
@@ -154,6 +184,7 @@ impl DataFolder {
         root: &Path,
         options: &Options,
         disk: Arc<dyn Disk>,
+        servers: Option<Arc<Servers>>,
         settle: bool,
     ) -> Result<Self, StoreError> {
         let mut damage = Vec::new();
@@ -162,19 +193,38 @@ impl DataFolder {
             expected.is_it(root, store.id)?;
         }
         keys::fit(options, store.keyed)?;
-        let (cipher, key_export) = if store.keyed {
-            let keys = DataKeys::open(disk.as_ref(), options, &mut damage)?;
-            let keyring = keys.keyring()?;
+        options.given.fits(root, store.kept)?;
+        let signing_name = format!("{}.key", options.signing_key);
+        let signing_seed = read_key(disk.as_ref(), &signing_name, "ed25519", &mut damage)?;
+        let servers = match servers {
+            Some(servers) => Some(servers),
+            None => Servers::reach(&options.given, options.service)?,
+        };
+        let lock = servers.as_ref().and_then(|servers| servers.lock());
+        if let (Some(servers), Some(lock)) = (&servers, &lock) {
+            elsewhere::check(options, servers, lock.as_ref(), store.id, &signing_seed)?;
             if settle {
-                keys::settle(disk.as_ref(), &keys)?;
+                elsewhere::claim(root, options, servers, lock.as_ref(), &store)?;
+            }
+        }
+        let (cipher, key_export) = if store.keyed {
+            let keys = match &lock {
+                Some(lock) => {
+                    DataKeys::open_elsewhere(lock.as_ref(), disk.as_ref(), options, &mut damage)?
+                }
+                None => DataKeys::open(disk.as_ref(), options, &mut damage)?,
+            };
+            let keyring = keys.keyring()?;
+            match (&lock, settle) {
+                (Some(_), true) => keys::keep_copy(disk.as_ref(), &keys)?,
+                (None, true) => keys::settle(disk.as_ref(), &keys)?,
+                (_, false) => {}
             }
             let key_export = KeyExport::known(disk.as_ref(), &keys, &mut damage);
             (Cipher::new(Some(keyring)), key_export)
         } else {
             (Cipher::new(None), KeyExport::NotEncrypted)
         };
-        let signing_name = format!("{}.key", options.signing_key);
-        let signing_seed = read_key(disk.as_ref(), &signing_name, "ed25519", &mut damage)?;
         Ok(Self {
             root: root.to_owned(),
             disk,
@@ -184,9 +234,26 @@ impl DataFolder {
             key_export,
             damage,
             is_new: false,
+            kept: store.kept,
+            servers,
             only_read: None,
             _lock: None,
         })
+    }
+
+    /// The servers that have what is not in the folder.
+    pub(crate) fn servers(&self) -> Option<&Servers> {
+        self.servers.as_deref()
+    }
+
+    /// What people know the servers by that have what is not in the folder; no name of a user and no secret.
+    pub fn elsewhere(&self) -> Vec<String> {
+        self.servers.as_ref().map(|servers| servers.titles()).unwrap_or_default()
+    }
+
+    /// How these servers are: it waits for their answers.
+    pub fn pulse(&self) -> Vec<Pulse> {
+        self.servers.as_ref().map(|servers| servers.pulse()).unwrap_or_default()
     }
 
     /// Opens the index, or what stands for it where it may not be written to.
@@ -272,6 +339,8 @@ pub fn store_around(path: &Path) -> Option<PathBuf> {
 /// Refuses to make a store where there is none: nothing is in the folder then that was not there before.
 fn may_become_one(root: &Path, options: &Options) -> Result<(), StoreError> {
     match &options.expected {
+        // A database says itself which store it is, and an empty disk is a copy of that one then.
+        Some(_) if options.create && options.given.mongo.is_some() => Ok(()),
         Some(expected) => Err(expected.missing(root)),
         None if !options.create => Err(no_store(root)),
         None => Ok(()),
@@ -309,7 +378,7 @@ mod tests {
         paths.iter().filter(|path| !is_durable(path)).cloned().collect()
     }
 
-    fn options(service: &'static str) -> Options {
+    pub(super) fn options(service: &'static str) -> Options {
         Options {
             service,
             signing_key: "recorder",
@@ -321,6 +390,7 @@ mod tests {
             owner: "a test".into(),
             reserve: Default::default(),
             now: "2026-01-01T00:00:00Z".into(),
+            given: Default::default(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! The library notes in its tables when it made them, and panics where that is before 1970. So nothing that
 //! may make one goes to it by such a clock.
 
+mod frozen;
 pub mod temporary;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::frozen::FrozenRows;
 use fjall::compaction::Leveled;
 use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -150,6 +152,18 @@ impl EmbeddedIndex {
     }
 }
 
+/// The first rows of a range, or the last ones backwards.
+fn page(range: fjall::Iter, limit: usize, backwards: bool) -> Result<Vec<Row>, StoreError> {
+    let read = |guard: fjall::Guard| {
+        guard.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(fault)
+    };
+    if backwards {
+        range.rev().take(limit).map(read).collect()
+    } else {
+        range.take(limit).map(read).collect()
+    }
+}
+
 impl Index for EmbeddedIndex {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.rows.get(key).map_err(fault)?.map(|value| value.to_vec()))
@@ -165,15 +179,7 @@ impl Index for EmbeddedIndex {
         if from >= to {
             return Ok(Vec::new());
         }
-        let range = self.rows.range(from.to_vec()..to.to_vec());
-        let read = |guard: fjall::Guard| {
-            guard.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(fault)
-        };
-        if backwards {
-            range.rev().take(limit).map(read).collect()
-        } else {
-            range.take(limit).map(read).collect()
-        }
+        page(self.rows.range(from.to_vec()..to.to_vec()), limit, backwards)
     }
 
     fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -200,6 +206,10 @@ impl Index for EmbeddedIndex {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.database.persist(PersistMode::SyncData).map_err(fault)
+    }
+
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        Ok(Some(Box::new(FrozenRows::of(&self.database, &self.rows))))
     }
 
     fn memory(&self) -> IndexMemory {

@@ -2,13 +2,16 @@
 //!
 //! A commit holds its number, the digest of the commit before it, the digest of its facts, and the
 //! range of a chunk segment that it covers with the digest of the records there. It is valid only if
-//! all of that is there, so the two files need no order between them on the disk.
+//! all of that is there, so the two files need no order between them on the disk. Where chunks are kept elsewhere, a
+//! record in front of the commit says where they are ([`Places`]), and counts as one of its facts.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::blobs::{Extent, Placement, decode_places, encode_places};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::frame::{self, HEADER_BYTES, Record, RecordKind};
 use crate::{Damage, StoreError};
@@ -282,6 +285,44 @@ impl Commit {
         }
         from.finish()?;
         Ok(commit)
+    }
+}
+
+/// Where the chunks of a commit are, in a unit that is kept elsewhere: all that has to be known of them to make their
+/// rows, so that a start asks nobody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// What the commit names.
+    pub extent: Extent,
+    /// Each chunk of it, in order.
+    pub chunks: Vec<(ChunkName, Placement)>,
+}
+
+impl Places {
+    /// The record, without its sequence. It stands behind the facts of its commit, and is counted with them.
+    pub fn to_record(&self) -> Result<Record, StoreError> {
+        let Extent { unit, from, to: end, digest, first_sequence } = &self.extent;
+        let mut to = Writer::new();
+        to.u32(*unit).u64(*from).u64(*end).raw(digest).u64(*first_sequence);
+        to.raw(&encode_places(&self.chunks));
+        let payload = to.finish();
+        let name = *blake3::hash(&payload).as_bytes();
+        Record::plain(RecordKind::Places, name, payload)
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(payload);
+        let extent = Extent {
+            unit: from.u32("unit")?,
+            from: frame::number(&mut from, "unit start")?,
+            to: frame::number(&mut from, "unit end")?,
+            digest: from.array("digest")?,
+            first_sequence: frame::number(&mut from, "first sequence")?,
+        };
+        let chunks = decode_places(extent.unit, &mut from)?;
+        from.finish()?;
+        Ok(Self { extent, chunks })
     }
 }
 

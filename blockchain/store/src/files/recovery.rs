@@ -9,6 +9,7 @@
 //! Everything accepted is synced before the store opens, since after a kill it may be in the page cache
 //! alone.
 
+mod alone;
 mod end;
 mod log_files;
 mod segments;
@@ -23,9 +24,10 @@ use crate::damage::DamageList;
 use crate::files::log::Commit;
 use crate::files::units::FileUnits;
 use crate::files::watermark::Watermark;
-use crate::files::{ToRecover, disk, log, rewrite, segment_rows};
+use crate::files::{ChunksAre, ToRecover, disk, log, rewrite, segment_rows};
 use crate::frame::Header;
 use crate::vault::unit_rows::Unread;
+pub(super) use alone::{SegmentsAlone, recover_segments};
 use log_files::Looked;
 
 /// Index changes are written when this many keys have gathered.
@@ -44,6 +46,8 @@ pub struct Recovered {
     pub loss: Option<String>,
     /// Segments that are not there, or not whole.
     pub unread: BTreeMap<u32, Unread>,
+    /// Whether chunks may be there whose commits are not.
+    pub commits_are_missing: bool,
 }
 
 /// A batch as found in the log.
@@ -114,42 +118,55 @@ struct Recovery<'a> {
 pub fn recover(parts: ToRecover<'_>, mark: Option<Watermark>) -> Result<Recovered, StoreError> {
     parts.projection.check(parts.index)?;
     let start = segment_rows::watermark(parts.index)?;
-    let mut bound = start.place();
-    if let Some(mark) = &mark {
-        bound = bound.max(mark.place());
-    }
-    let changes = Changes::new(parts.index);
-    let commits_are_missing = segment_rows::are_commits_missing(parts.index)?;
-    let mut recovery = Recovery {
-        parts,
-        mark,
-        changes,
-        packer: Packer::new(),
-        at: start,
-        bound,
-        damage: DamageList::default(),
-        last: None,
-        newest_log: 0,
-        torn: (None, None),
-        segments: BTreeSet::new(),
-        foreign: BTreeSet::new(),
-        commits_are_missing,
-        watermark_in_doubt: false,
-        passed: 0,
-        total: 0,
-        missing: Vec::new(),
-        unopened: BTreeMap::new(),
-        unread: BTreeMap::new(),
-    };
+    let mut recovery = Recovery::at(start, parts, mark)?;
     let loss = recovery.run()?;
-    let Recovery { at, newest_log, damage, unread, .. } = recovery;
-    Ok(Recovered { at, newest_log, damage, loss, unread })
+    let Recovery { at, newest_log, damage, unread, commits_are_missing, .. } = recovery;
+    Ok(Recovered { at, newest_log, damage, loss, unread, commits_are_missing })
+}
+
+impl<'a> Recovery<'a> {
+    /// Begins behind a watermark.
+    fn at(
+        start: Watermark,
+        parts: ToRecover<'a>,
+        mark: Option<Watermark>,
+    ) -> Result<Self, StoreError> {
+        let mut bound = start.place();
+        if let Some(mark) = &mark {
+            bound = bound.max(mark.place());
+        }
+        let changes = Changes::new(parts.index);
+        let commits_are_missing = segment_rows::are_commits_missing(parts.index)?;
+        Ok(Self {
+            parts,
+            mark,
+            changes,
+            packer: Packer::new(),
+            at: start,
+            bound,
+            damage: DamageList::default(),
+            last: None,
+            newest_log: 0,
+            torn: (None, None),
+            segments: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+            commits_are_missing,
+            watermark_in_doubt: false,
+            passed: 0,
+            total: 0,
+            missing: Vec::new(),
+            unopened: BTreeMap::new(),
+            unread: BTreeMap::new(),
+        })
+    }
 }
 
 impl Recovery<'_> {
     fn run(&mut self) -> Result<Option<String>, StoreError> {
         let numbers = log::numbers(self.parts.disk.as_ref())?;
-        self.list_segments()?;
+        if self.has_segments() {
+            self.list_segments()?;
+        }
         self.check_watermark(&numbers)?;
         // Every beginning first: a later file vouches for all of the files before it.
         let mut files = Vec::new();
@@ -207,20 +224,22 @@ impl Recovery<'_> {
             segment_rows::set_watermark(&mut self.changes, &self.at);
         }
         self.write_changes()?;
-        self.settle_segments(missing.is_some())?;
+        if self.has_segments() {
+            self.settle_segments(missing.is_some())?;
+        }
         missing = missing.or_else(|| self.segment_of_others_ahead());
         if missing.is_none() && !self.parts.accept_loss {
             missing = self.no_segment_is_there()?;
         }
         if missing.is_none() {
-            if self.commits_are_missing {
+            if self.commits_are_missing && self.has_segments() {
                 // All that were to be kept are in front of the watermark now.
                 segment_rows::forget_commits_missing(&mut self.changes);
                 self.write_changes()?;
             }
             self.cut_tail(&begun)?;
             if self.missing.is_empty() {
-                rewrite::clear(&self.units(), self.parts.index, &mut self.damage)?;
+                rewrite::clear(&self.units(), self.parts.index, false, &mut self.damage)?;
             }
             for number in numbers {
                 let path = log::fresh_path(number);
@@ -229,6 +248,16 @@ impl Recovery<'_> {
             }
         }
         Ok(missing)
+    }
+
+    /// Whether the log is beside the segments that its chunks are in.
+    fn has_segments(&self) -> bool {
+        !matches!(self.parts.chunks, ChunksAre::Elsewhere(_))
+    }
+
+    /// Whether its segments are beside no log.
+    fn is_log_elsewhere(&self) -> bool {
+        matches!(self.parts.chunks, ChunksAre::LogElsewhere)
     }
 
     fn sync(&self, path: &str) -> Result<(), StoreError> {

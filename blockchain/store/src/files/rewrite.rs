@@ -346,6 +346,9 @@ pub struct Absent<'a> {
     pub unopened: &'a BTreeMap<u32, u64>,
     /// Whether the loss of the former is accepted.
     pub accepted: bool,
+    /// Whether commits themselves say where their chunks are: then rows of chunks as they came need no segment, and
+    /// one that is there again may have chunks that no commit names.
+    pub log_has_places: bool,
 }
 
 /// Takes in segments that could not be read when their rows were to be made and now can, up to `end`, where
@@ -366,7 +369,10 @@ pub fn settle_unread(
         let found = match unit_rows::is_retired(index, number)? {
             true => Ok(()),
             false if !there.contains(&number) => Err(None),
-            false => find_again(units, (number, known.end), end, &mut changes)?.map_err(Some),
+            false => {
+                let is_whole = absent.log_has_places && number & REWRITTEN == 0;
+                find_again(units, (number, known.end), end, is_whole, &mut changes)?.map_err(Some)
+            }
         };
         match found {
             Ok(()) => {
@@ -406,6 +412,7 @@ fn find_again(
     units: &FileUnits,
     (number, reaches): (u32, u64),
     end: (u32, u64),
+    has_rows: bool,
     changes: &mut Changes<'_>,
 ) -> Result<Result<(), Damage>, StoreError> {
     let path = segment::path(number);
@@ -417,8 +424,11 @@ fn find_again(
         return Ok(Err(Damage::new(path, 0, why)));
     }
     let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+    if has_rows && length >= reaches {
+        return Ok(Ok(()));
+    }
     let footer = match Footer::find(file.as_ref(), number)? {
-        Some(Ok((_, footer))) if number != end.0 => footer,
+        Some(Ok((_, footer))) if number != end.0 && !has_rows => footer,
         _ if length < reaches => {
             return Ok(Err(Damage::new(path, length, segment::TOO_SHORT)));
         }
@@ -437,16 +447,21 @@ fn find_again(
 }
 
 /// Removes files of this store that have been replaced, and rewritten ones whose switch never came: only while no
-/// segment is missing, or one of them might be what is left of it.
+/// segment is missing, or one of them might be what is left of it. The latter stay where a switch may still come, and
+/// are given.
 pub fn clear(
     FileUnits { disk, store }: &FileUnits,
     index: &dyn Index,
+    may_be_switched_to: bool,
     damage: &mut DamageList,
-) -> Result<(), StoreError> {
+) -> Result<Vec<u32>, StoreError> {
     let known = BTreeSet::from_iter(unit_rows::rewritten(index)?);
+    let mut left = Vec::new();
     for number in segment::numbers(disk.as_ref())? {
         let never_switched_to = number & REWRITTEN != 0 && !known.contains(&number);
-        if never_switched_to || unit_rows::is_retired(index, number)? {
+        if never_switched_to && may_be_switched_to {
+            left.push(number);
+        } else if never_switched_to || unit_rows::is_retired(index, number)? {
             let path = segment::path(number);
             if is_anothers(disk.as_ref(), number, store)? {
                 damage.push(Damage::new(path, 0, log::ANOTHERS));
@@ -455,5 +470,5 @@ pub fn clear(
             disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
         }
     }
-    Ok(())
+    Ok(left)
 }

@@ -6,8 +6,11 @@ use lucid_core::digest::ChunkName;
 
 use super::Call;
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, UnitKind, UnitState, Units, Written,
+    Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, UnitKind, UnitState, Units,
+    Written,
 };
+use crate::contract::fact_log::Place;
+use crate::contract::index::Changes;
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -20,15 +23,16 @@ pub struct MeasuredBlobs {
     read: Call,
     contents: Call,
     remove: Call,
+    mark: Call,
 }
 
 impl MeasuredBlobs {
     /// Measures the calls of this keeper.
     pub fn over(blobs: Arc<dyn Blobs>) -> Self {
-        let [write, settle, end, read, contents, remove] =
-            ["write", "settle", "end", "read", "contents", "remove"]
+        let [write, settle, end, read, contents, remove, mark] =
+            ["write", "settle", "end", "read", "contents", "remove", "mark"]
                 .map(|call| Call::of("chunks", call));
-        Self { blobs, write, settle, end, read, contents, remove }
+        Self { blobs, write, settle, end, read, contents, remove, mark }
     }
 }
 
@@ -71,6 +75,10 @@ impl Blobs for MeasuredBlobs {
         self.end.time(|| self.blobs.end(now))
     }
 
+    fn note(&self, named: Option<(&Extent, usize)>, changes: &mut Changes<'_>) {
+        self.blobs.note(named, changes);
+    }
+
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
         self.blobs.places(extent)
     }
@@ -103,6 +111,10 @@ impl Blobs for MeasuredBlobs {
         self.blobs.begun()
     }
 
+    fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        self.blobs.look_again(unit)
+    }
+
     fn bytes(&self) -> Result<u64, StoreError> {
         self.blobs.bytes()
     }
@@ -129,6 +141,30 @@ impl Blobs for MeasuredBlobs {
 
     fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError> {
         self.blobs.begin(behind, origin)
+    }
+
+    fn mark(&self, place: &Place) -> Result<(), StoreError> {
+        self.mark.time(|| self.blobs.mark(place))
+    }
+
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        self.blobs.marked()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.blobs.is_shared()
+    }
+
+    fn taken(&self) -> Result<u32, StoreError> {
+        self.blobs.taken()
+    }
+
+    fn rise(&self, line: u32) {
+        self.blobs.rise(line);
+    }
+
+    fn is_above(&self, unit: u32, line: u32) -> bool {
+        self.blobs.is_above(unit, line)
     }
 
     fn remove(&self, units: &[u32]) -> Result<(), StoreError> {

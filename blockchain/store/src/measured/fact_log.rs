@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::Call;
+use crate::contract::fact_log::snapshot::Snapshots;
 use crate::contract::fact_log::{
-    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
+    Appended, Condensed, Condensing, FactLog, Following, Passed, Place, Position, Replayed, Reread,
+    Unsettled,
 };
 use crate::frame::Record;
 use crate::{CommitError, StoreError};
@@ -49,6 +51,10 @@ impl FactLog for MeasuredLog {
         self.log.begin_part()
     }
 
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.log.snapshots()
+    }
+
     fn replay(
         &self,
         after: Option<&Position>,
@@ -63,6 +69,22 @@ impl FactLog for MeasuredLog {
         each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
     ) -> Result<Option<(u32, u64)>, StoreError> {
         self.reread.time(|| self.log.reread(from, each))
+    }
+
+    fn following(&self, at: &Position) -> Result<Following, StoreError> {
+        self.log.following(at)
+    }
+
+    fn place(&self, at: &Position) -> Result<Option<Place>, StoreError> {
+        self.log.place(at)
+    }
+
+    fn has(&self, place: &Place) -> Result<Option<bool>, StoreError> {
+        self.log.has(place)
+    }
+
+    fn begin_incarnation(&self, after: &Position) -> Result<Appended, CommitError> {
+        self.log.begin_incarnation(after)
     }
 
     fn is_start(&self, at: &Position) -> Result<bool, StoreError> {

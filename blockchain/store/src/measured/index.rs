@@ -51,6 +51,10 @@ impl Index for MeasuredIndex {
         self.rows.distrust()
     }
 
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        self.rows.frozen()
+    }
+
     fn memory(&self) -> IndexMemory {
         self.rows.memory()
     }

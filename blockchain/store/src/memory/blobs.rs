@@ -1,6 +1,6 @@
 //! Chunk records in memory: every write is a unit of its own, as with objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
@@ -10,6 +10,7 @@ use crate::contract::blobs::{
     self as contract, Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind,
     UnitState, Units as _, Written,
 };
+use crate::contract::fact_log::Place;
 use crate::frame::{CipherId, Header, HeadersDigest, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -34,10 +35,16 @@ struct State {
     /// The sequence of the next record, whichever unit it is in.
     next_sequence: u64,
     last_made: u32,
+    /// Up to where the log was said to have come.
+    marked: Option<Place>,
+    /// How often that was said.
+    marks: u64,
+    /// Whether nobody can say it.
+    refuses_marks: bool,
     kept: BTreeMap<u32, MemoryUnit>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct MemoryUnit {
     records: Vec<Record>,
     origin: Origin,
@@ -53,6 +60,24 @@ impl MemoryBlobs {
     /// No units.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A copy that has only these units, and gives out the same numbers next.
+    pub fn only(&self, units: &BTreeSet<u32>) -> Self {
+        let state = self.units.lock();
+        let kept = state.kept.iter().filter(|(unit, _)| units.contains(unit));
+        let kept = kept.map(|(unit, kept)| (*unit, kept.clone())).collect();
+        Self { units: Arc::new(Mutex::new(State { kept, ..*state })) }
+    }
+
+    /// How often it was noted how far the log has come.
+    pub fn marks(&self) -> u64 {
+        self.units.lock().marks
+    }
+
+    /// Refuses such notes from now on, or takes them again.
+    pub fn refuse_marks(&self, refuses: bool) {
+        self.units.lock().refuses_marks = refuses;
     }
 
     /// How many units there are.
@@ -204,6 +229,39 @@ impl Blobs for MemoryBlobs {
             kept: MemoryUnit { records: Vec::new(), origin },
             of: self.clone(),
         }))
+    }
+
+    fn mark(&self, place: &Place) -> Result<(), StoreError> {
+        let mut units = self.units.lock();
+        if units.refuses_marks {
+            return Err(StoreError::Folder("notes are refused, as the test says".into()));
+        }
+        units.marks += 1;
+        units.marked = Place::higher(units.marked, Some(*place));
+        Ok(())
+    }
+
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        Ok(self.units.lock().marked)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn taken(&self) -> Result<u32, StoreError> {
+        let units = self.units.lock();
+        Ok(units.last_written.max(units.last_made))
+    }
+
+    fn rise(&self, line: u32) {
+        let mut units = self.units.lock();
+        units.last_written = units.last_written.max(line);
+        units.last_made = units.last_made.max(line);
+    }
+
+    fn is_above(&self, unit: u32, line: u32) -> bool {
+        unit & !MADE > line
     }
 
     fn remove(&self, units: &[u32]) -> Result<(), StoreError> {

@@ -129,6 +129,10 @@ impl Index for FaultyIndex {
         Ok(())
     }
 
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        self.rows.frozen()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         (self.before)(IndexCall::Flush)?;
         self.rows.flush()

@@ -101,4 +101,9 @@ impl Index for MemoryIndex {
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        let rows = Rows { by_key: self.rows(), bytes: 0 };
+        Ok(Some(Box::new(Self { rows: RwLock::new(rows), bound: None })))
+    }
 }

@@ -103,6 +103,10 @@ impl Index for MeddledIndex {
         Ok(())
     }
 
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        self.index.frozen()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.index.flush()
     }

@@ -216,7 +216,7 @@ impl ChainStore for MongoChain {
             let wanted = doc! { "sessions": session_key(session), "_id": { "$gte": number(from) } };
             let mut page = self.to.read(|| self.to.page(BLOCKS, wanted.clone(), PAGE_BLOCKS))?;
             if page.is_empty() {
-                page.extend(self.query(&wanted)?);
+                page.extend(self.decided(&wanted)?);
             }
             if page.is_empty() {
                 return Ok(Vec::new());

@@ -8,9 +8,10 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, Writer};
 use mongodb::bson::{Document, doc};
 
-use crate::contract::blobs::{Extent, Placement, flag};
+use crate::contract::blobs::{Extent, Placement, decode_places, encode_places};
+use crate::contract::fact_log::{Incarnation, read_frames};
 use crate::crypt::FACT_BYTES_MAX;
-use crate::frame::{self, HEADER_BYTES, Header, NEWER_RECORD, Record, UNSOUND};
+use crate::frame::{NEWER_RECORD, Record};
 use crate::mongo::decide::{NONCE, bytes};
 use crate::mongo::fields::{Fault, Fields, V, VERSION, number};
 
@@ -25,8 +26,8 @@ pub(super) const COMMIT_BYTES_MAX: usize = FACT_BYTES_MAX + (64 << 10);
 pub(super) struct Commit {
     /// Its number, from one on.
     pub(super) n: u64,
-    /// Which history of the database it is of.
-    pub(super) incarnation: [u8; 16],
+    /// Which history of the log it is of.
+    pub(super) incarnation: Incarnation,
     /// Its writer's random bytes.
     pub(super) nonce: [u8; 16],
     /// The digest of the commit before it.
@@ -51,50 +52,22 @@ pub(super) struct Chunks {
 impl Chunks {
     /// The places, without the unit.
     fn encode_places(&self) -> Vec<u8> {
-        let mut to = Writer::new();
-        to.count(self.places.len());
-        for (name, at) in &self.places {
-            to.raw(name.as_bytes()).u64(at.offset).u32(at.stored_length).u32(at.plain_length);
-            to.u8(u8::from(at.encrypted));
-        }
-        to.finish()
+        encode_places(&self.places)
     }
 
     fn decode_places(unit: u32, bytes: &[u8]) -> Option<Vec<(ChunkName, Placement)>> {
         let mut from = Reader::new(bytes);
-        let count = from.u32("places").ok()?;
-        let mut places = Vec::new();
-        for _ in 0..count {
-            let name = ChunkName::new(from.array("name").ok()?);
-            let placement = Placement {
-                unit,
-                offset: frame::number(&mut from, "offset").ok()?,
-                stored_length: from.u32("stored length").ok()?,
-                plain_length: from.u32("plain length").ok()?,
-                encrypted: flag(from.u8("encrypted").ok()?).ok()?,
-            };
-            places.push((name, placement));
-        }
-        from.finish().ok()?;
-        Some(places)
+        let places = decode_places(unit, &mut from).ok()?;
+        from.finish().ok().map(|()| places)
     }
-}
-
-/// Facts as they would follow each other in a file.
-pub(super) fn frames(facts: &[Record]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for fact in facts {
-        bytes.extend_from_slice(&fact.header.encode());
-        bytes.extend_from_slice(&fact.payload);
-    }
-    bytes
 }
 
 impl Commit {
     /// Its digest: BLAKE3 of everything it says, each field in its one encoding.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut to = Writer::new();
-        to.raw(TITLE).u64(self.n).raw(&self.incarnation).raw(&self.nonce).raw(&self.before);
+        to.raw(TITLE).u64(self.n).u32(self.incarnation.number).raw(&self.incarnation.id);
+        to.raw(&self.nonce).raw(&self.before);
         to.u64(self.log_bytes).count(self.facts.len());
         let mut hasher = blake3::Hasher::new();
         hasher.update(&to.finish()).update(&self.facts);
@@ -118,7 +91,8 @@ impl Commit {
         let mut document = doc! {
             "_id": number(self.n),
             V: VERSION,
-            "incarnation": bytes(self.incarnation),
+            "incarnation": number(self.incarnation.number.into()),
+            "incarnation_id": bytes(self.incarnation.id),
             NONCE: bytes(self.nonce),
             "before": bytes(self.before),
             "digest": bytes(*digest),
@@ -146,7 +120,7 @@ impl Commit {
         let mut fields = Fields::of(document)?;
         let commit = Self {
             n: fields.number("_id")?,
-            incarnation: fields.array("incarnation")?,
+            incarnation: read_incarnation(&mut fields)?,
             nonce: fields.array(NONCE)?,
             before: fields.array("before")?,
             log_bytes: fields.number("log_bytes")?,
@@ -164,25 +138,18 @@ impl Commit {
 
     /// Its facts, each with where it begins.
     pub(super) fn records(&self) -> Result<Vec<(u64, Record)>, Fault> {
-        let (mut records, mut rest) = (Vec::new(), self.facts.as_slice());
-        while !rest.is_empty() {
-            let offset = (self.facts.len() - rest.len()) as u64;
-            let cut = || Fault::Wrong(format!("its facts are cut short at byte {offset}"));
-            let (header, behind) = rest.split_first_chunk::<HEADER_BYTES>().ok_or_else(cut)?;
-            let header = Header::decode(header).map_err(|why| match why {
-                NEWER_RECORD => Fault::Newer,
-                why => Fault::Wrong(format!("{why}, at byte {offset}")),
-            })?;
-            let length = header.stored_length as usize;
-            let (payload, behind) = behind.split_at_checked(length).ok_or_else(cut)?;
-            if !header.matches(payload) {
-                return Err(Fault::Wrong(format!("{UNSOUND}, at byte {offset}")));
-            }
-            records.push((offset, Record { header, payload: payload.to_vec() }));
-            rest = behind;
-        }
-        Ok(records)
+        read_frames(&self.facts).map_err(|fault| match fault.why {
+            NEWER_RECORD => Fault::Newer,
+            why => Fault::Wrong(format!("{why}, at byte {}", fault.at)),
+        })
     }
+}
+
+/// Which incarnation a commit is of.
+pub(super) fn read_incarnation(fields: &mut Fields) -> Result<Incarnation, Fault> {
+    let number = u32::try_from(fields.number("incarnation")?);
+    let number = number.map_err(|_| Fault::wrong("the number of its incarnation is none"))?;
+    Ok(Incarnation { number, id: fields.array("incarnation_id")? })
 }
 
 fn read_chunks(document: Document) -> Result<Chunks, Fault> {
@@ -206,6 +173,7 @@ mod tests {
     use mongodb::bson::Bson;
 
     use super::*;
+    use crate::contract::fact_log::frames;
     use crate::frame::RecordKind;
 
     fn commit() -> Commit {
@@ -221,7 +189,7 @@ mod tests {
         let extent = Extent { unit: 3, from: 0, to: 270, digest: [8; 32], first_sequence: 11 };
         Commit {
             n: 2,
-            incarnation: [1; 16],
+            incarnation: Incarnation { number: 2, id: [1; 16] },
             nonce: [2; 16],
             before: [3; 32],
             log_bytes: 1_000,
@@ -236,10 +204,10 @@ mod tests {
         let hex = |commit: &Commit| hex::encode(commit.digest());
         assert_eq!(
             hex(&commit()),
-            "129c6abf14650913014c3052f8e4e727ef06f697925e9e6dd74d4c23277840e4"
+            "e2eb3a5e885f182f9c3dff39b733b7655872f2d24db6ee9f571d5080cb0c5406"
         );
         let bare = Commit { facts: Vec::new(), chunks: None, ..commit() };
-        assert_eq!(hex(&bare), "4a005a67ac2b39b9508a02c50023642a35621ba38a008e44931c63b4573e07e8");
+        assert_eq!(hex(&bare), "51f56ed887269dd1ba29363a7b7f0e53ab5d67fd806b19b1343738bd97283656");
     }
 
     #[test]
@@ -257,7 +225,7 @@ mod tests {
             Commit::read(other)
         };
         let fields: Vec<String> = document.keys().cloned().collect();
-        assert_eq!(fields.len(), 9);
+        assert_eq!(fields.len(), 10);
         for name in fields {
             // Without its chunks it is another commit, which has another digest.
             assert!(matches!(other(&name, None), Err(Fault::Wrong(_))), "{name}");
@@ -265,7 +233,9 @@ mod tests {
         }
         for (name, value) in [
             ("_id", number(3)),
-            ("incarnation", bytes([0; 16])),
+            ("incarnation", number(1)),
+            ("incarnation", number(1 << 33)),
+            ("incarnation_id", bytes([0; 16])),
             (NONCE, bytes([0; 16])),
             ("before", bytes([0; 32])),
             ("digest", bytes([0; 32])),

@@ -11,14 +11,18 @@
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReadConcern;
 
+use crate::contract::fact_log::snapshot::{self, Snapshots};
 use crate::contract::fact_log::{
-    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
+    Appended, Condensed, Condensing, FactLog, Following, Incarnation, Passed, Place, Position,
+    Replayed, Reread, Unsettled, frames, gone,
 };
+use crate::crypt::random;
 use crate::frame::Record;
-use crate::mongo::commit::{COMMIT_BYTES_MAX, Chunks, Commit, frames};
+use crate::mongo::commit::{self, COMMIT_BYTES_MAX, Chunks, Commit};
 use crate::mongo::decide::{self, Inserted};
 use crate::mongo::fields::{Fault, Fields, number};
 use crate::mongo::server::Connection;
+use crate::mongo::snapshots;
 use crate::{CommitError, Damage, StoreError};
 
 /// The collection of commits.
@@ -29,34 +33,14 @@ const PAGE_COMMITS: i64 = 1_000;
 /// The log of a database.
 #[derive(Clone)]
 pub struct MongoLog {
-    to: Connection,
+    pub(super) to: Connection,
     store: [u8; 16],
+    /// The id of its first incarnation.
     incarnation: [u8; 16],
 }
 
-/// A place in the log: behind the commit with this number and this digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    n: u64,
-    digest: [u8; 32],
-}
-
-impl Place {
-    fn position(&self) -> Position {
-        Position::new([self.n.to_be_bytes().as_slice(), &self.digest].concat())
-    }
-
-    fn of(position: &Position) -> Result<Self, StoreError> {
-        let read = || {
-            let (n, digest) = position.as_bytes().split_first_chunk()?;
-            Some(Self { n: u64::from_be_bytes(*n), digest: digest.try_into().ok()? })
-        };
-        read().ok_or_else(|| StoreError::Index("its place is in no log of a database".into()))
-    }
-}
-
 /// What people know a commit by.
-fn title(n: u64) -> String {
+pub(super) fn title(n: u64) -> String {
     format!("commit {n} of the log")
 }
 
@@ -72,36 +56,113 @@ impl MongoLog {
         Self { to, store, incarnation }
     }
 
+    /// The first commit, if there is any: no field of it but its number.
+    pub(super) fn first(to: &Connection) -> Result<Option<Document>, StoreError> {
+        to.find(LOG, &number(1), Some(&doc! { "_id": 1 }))
+    }
+
     /// Where a log without commits ends. It is another place for every store.
     pub fn start(&self) -> Position {
         self.beginning().position()
     }
 
     fn beginning(&self) -> Place {
-        Place { n: 0, digest: *blake3::hash(&self.store).as_bytes() }
+        let incarnation = Incarnation::first(self.incarnation);
+        Place { n: 0, digest: *blake3::hash(&self.store).as_bytes(), incarnation }
     }
 
     /// Bytes of the log up to a place; or what is wrong, when it is not a place of this log any more.
-    fn stands(&self, at: &Place) -> Result<Result<u64, String>, StoreError> {
-        let elsewhere = || format!("the log of {} is of another store", self.to.at);
-        if at.n == 0 {
-            return Ok(if *at == self.beginning() { Ok(0) } else { Err(elsewhere()) });
+    pub(super) fn stands(&self, at: &Place) -> Result<Result<u64, StoreError>, StoreError> {
+        let beginning = self.beginning();
+        if at.n == 0 && at.digest != beginning.digest {
+            let elsewhere = format!("the log of {} is of another store", self.to.at);
+            return Ok(Err(StoreError::Folder(elsewhere)));
         }
+        let found = if at.n == 0 { Some((beginning.digest, 0)) } else { self.digest(at.n)? };
+        match found {
+            Some((digest, bytes)) if digest == at.digest => Ok(Ok(bytes)),
+            found => {
+                let log = format!("the log of {}", self.to.at);
+                Ok(Err(gone(&log, at, found.is_some(), &self.end()?)))
+            }
+        }
+    }
+
+    /// The digest of the commit with a number, and bytes of the log up to it.
+    fn digest(&self, n: u64) -> Result<Option<([u8; 32], u64)>, StoreError> {
         let fields = doc! { "digest": 1, "log_bytes": 1 };
-        let put_back = |what: &str| {
-            format!(
-                "the index has followed the log of {} to commit {}, which {what}: the database was put back \
-                 to older data, or is another one",
-                self.to.at, at.n,
-            )
-        };
-        let Some(found) = self.to.find(LOG, &number(at.n), Some(&fields))? else {
-            return Ok(Err(put_back("is not there")));
-        };
+        let Some(found) = self.to.find(LOG, &number(n), Some(&fields))? else { return Ok(None) };
         let mut found = Fields::inner(found);
         let read = |found: &mut Fields| Ok((found.array("digest")?, found.number("log_bytes")?));
-        let (digest, bytes) = read(&mut found).map_err(|fault| unread(at.n, fault))?;
-        Ok(if digest == at.digest { Ok(bytes) } else { Err(put_back("is a different one there")) })
+        read(&mut found).map(Some).map_err(|fault| unread(n, fault))
+    }
+
+    /// The last commit, as much of it as is asked for.
+    fn last(&self, fields: &Document) -> Result<Option<Document>, StoreError> {
+        self.to.read(|| {
+            let (log, fields) = (self.to.collection(LOG), fields.clone());
+            async move {
+                let last = log.find_one(doc! {}).sort(doc! { "_id": -1 }).projection(fields);
+                last.read_concern(ReadConcern::majority()).await
+            }
+        })
+    }
+
+    /// The place behind the last commit that one read sees: for people, and nothing is decided by it.
+    fn end(&self) -> Result<Place, StoreError> {
+        let fields = doc! { "digest": 1, "incarnation": 1, "incarnation_id": 1 };
+        let Some(last) = self.last(&fields)? else { return Ok(self.beginning()) };
+        let mut last = Fields::inner(last);
+        let n = last.number("_id").unwrap_or(0);
+        let mut read = || {
+            let incarnation = commit::read_incarnation(&mut last)?;
+            Ok(Place { n, digest: last.array("digest")?, incarnation })
+        };
+        read().map_err(|fault| unread(n, fault))
+    }
+
+    /// Appends a commit behind a place of this log.
+    fn append(
+        &self,
+        after: &Place,
+        incarnation: Incarnation,
+        facts: Vec<u8>,
+        chunks: Option<Unsettled<'_>>,
+    ) -> Result<Appended, CommitError> {
+        let failed = |error: StoreError| CommitError::Failed(error.to_string());
+        let named = chunks.map(|chunks| Chunks {
+            extent: chunks.written.extent.clone(),
+            places: chunks.written.places.clone(),
+        });
+        let mut commit = Commit {
+            n: after.n + 1,
+            incarnation,
+            nonce: decide::new_nonce().map_err(failed)?,
+            before: after.digest,
+            log_bytes: 0,
+            facts,
+            chunks: named,
+        };
+        if commit.bytes() > COMMIT_BYTES_MAX {
+            let (bytes, most) = (commit.bytes() as u64, COMMIT_BYTES_MAX as u64);
+            return Err(failed(StoreError::TooLarge { what: "a commit", bytes, most }));
+        }
+        if let Some(chunks) = chunks {
+            chunks.settle()?;
+        }
+        // Nothing is ever added to a log that this one did not go on from.
+        let stands = self.stands(after).map_err(failed)?;
+        let log_bytes = stands.map_err(|gone| CommitError::Broken(gone.to_string()))?;
+        commit.log_bytes = log_bytes + commit.facts.len() as u64;
+        let digest = commit.digest();
+        match self.to.insert(LOG, &commit.document(&digest)) {
+            Inserted::Here => {
+                Ok(Appended::Here(Place { n: commit.n, digest, incarnation }.position()))
+            }
+            Inserted::There(_) => Ok(Appended::Overtaken),
+            Inserted::Not(why) => Err(CommitError::Failed(why)),
+            Inserted::Maybe(why) => Err(CommitError::Maybe(why)),
+        }
     }
 
     /// The commits behind a number, in order. None only when there are none.
@@ -125,10 +186,11 @@ impl MongoLog {
         if commit.before != at.digest {
             return Err(of(Fault::wrong("it does not follow the commit before it")));
         }
-        if commit.incarnation != self.incarnation {
+        if !at.incarnation.leads_to(&commit.incarnation) {
             return Err(of(Fault::wrong("it is of another history of the database")));
         }
-        Ok((commit, Place { n, digest }))
+        let incarnation = commit.incarnation;
+        Ok((commit, Place { n, digest, incarnation }))
     }
 }
 
@@ -150,41 +212,11 @@ impl FactLog for MongoLog {
         facts: &mut [Record],
         chunks: Option<Unsettled<'_>>,
     ) -> Result<Appended, CommitError> {
-        let failed = |error: StoreError| CommitError::Failed(error.to_string());
-        let after = Place::of(after).map_err(failed)?;
+        let after = Place::of(after).map_err(|error| CommitError::Failed(error.to_string()))?;
         for (ordinal, fact) in (0..).zip(facts.iter_mut()) {
             fact.header.sequence = ordinal;
         }
-        let named = chunks.map(|chunks| Chunks {
-            extent: chunks.written.extent.clone(),
-            places: chunks.written.places.clone(),
-        });
-        let mut commit = Commit {
-            n: after.n + 1,
-            incarnation: self.incarnation,
-            nonce: decide::new_nonce().map_err(failed)?,
-            before: after.digest,
-            log_bytes: 0,
-            facts: frames(facts),
-            chunks: named,
-        };
-        if commit.bytes() > COMMIT_BYTES_MAX {
-            let (bytes, most) = (commit.bytes() as u64, COMMIT_BYTES_MAX as u64);
-            return Err(failed(StoreError::TooLarge { what: "a commit", bytes, most }));
-        }
-        if let Some(chunks) = chunks {
-            chunks.settle()?;
-        }
-        // Nothing is ever added to a log that this one did not go on from.
-        let log_bytes = self.stands(&after).map_err(failed)?.map_err(CommitError::Broken)?;
-        commit.log_bytes = log_bytes + commit.facts.len() as u64;
-        let digest = commit.digest();
-        match self.to.insert(LOG, &commit.document(&digest)) {
-            Inserted::Here => Ok(Appended::Here(Place { n: commit.n, digest }.position())),
-            Inserted::There(_) => Ok(Appended::Overtaken),
-            Inserted::Not(why) => Err(CommitError::Failed(why)),
-            Inserted::Maybe(why) => Err(CommitError::Maybe(why)),
-        }
+        self.append(&after, after.incarnation, frames(facts), chunks)
     }
 
     fn begin_part(&self) -> Result<(), CommitError> {
@@ -198,15 +230,32 @@ impl FactLog for MongoLog {
         after: Option<&Position>,
         each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        let mut at = after.map_or(Ok(self.beginning()), Place::of)?;
-        let mut done = self.stands(&at)?.map_err(StoreError::Folder)?;
+        let newest = if after.is_none() { self.kept()?.into_iter().next() } else { None };
+        let mut at = match (after, &newest) {
+            (Some(after), _) => Place::of(after)?,
+            (None, Some(newest)) => newest.place,
+            (None, None) => self.beginning(),
+        };
+        let mut done = self.stands(&at)??;
         let total = self.bytes()?;
+        if let Some(newest) = &newest
+            && !snapshot::show(self, newest, total, each)?
+        {
+            return Ok(false);
+        }
         loop {
             let page = self.page(at.n)?;
             if page.is_empty() {
                 return Ok(true);
             }
             for document in page {
+                if snapshots::is_hollow(&document) {
+                    let n = at.n + 1;
+                    return Err(match after {
+                        Some(_) => snapshot::hollow(&format!("the log of {}", self.to.at), n),
+                        None => snapshots::lost(n),
+                    });
+                }
                 let (commit, behind) = self.read(&at, document)?;
                 let passed = Passed { done, total: total.max(done) };
                 let records = commit.records().map_err(|fault| unread(behind.n, fault))?;
@@ -247,6 +296,9 @@ impl FactLog for MongoLog {
                     goes_on &= each(Reread::Damaged(missing))?;
                 }
                 behind = n;
+                if snapshots::is_hollow(&document) {
+                    continue;
+                }
                 let read = Commit::read(document).and_then(|(commit, _)| commit.records());
                 match read.map_err(|fault| unread(n, fault)) {
                     Err(StoreError::Damaged(damage)) => goes_on &= each(Reread::Damaged(damage))?,
@@ -266,19 +318,43 @@ impl FactLog for MongoLog {
         }
     }
 
+    fn following(&self, at: &Position) -> Result<Following, StoreError> {
+        match Place::of(at).and_then(|place| self.stands(&place)?) {
+            Ok(_) => Ok(Following::GoesOn),
+            Err(StoreError::Anew(why)) => Ok(Following::Anew(why)),
+            Err(gone) => Err(gone),
+        }
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn place(&self, at: &Position) -> Result<Option<Place>, StoreError> {
+        Place::of(at).map(Some)
+    }
+
+    fn has(&self, place: &Place) -> Result<Option<bool>, StoreError> {
+        if place.n == 0 {
+            return Ok(Some(place.digest == self.beginning().digest));
+        }
+        Ok(self.digest(place.n)?.map(|(digest, _)| digest == place.digest))
+    }
+
+    fn begin_incarnation(&self, after: &Position) -> Result<Appended, CommitError> {
+        let failed = |error: StoreError| CommitError::Failed(error.to_string());
+        let after = Place::of(after).map_err(failed)?;
+        let next = after.incarnation.next(random().map_err(failed)?);
+        let next = next.ok_or_else(|| CommitError::Failed("no incarnation is left".into()))?;
+        self.append(&after, next, Vec::new(), None)
+    }
+
     fn is_start(&self, at: &Position) -> Result<bool, StoreError> {
         Ok(Place::of(at)?.n == 0)
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {
-        let last = self.to.read(|| {
-            let log = self.to.collection(LOG);
-            async move {
-                let last = log.find_one(doc! {}).sort(doc! { "_id": -1 });
-                let last = last.projection(doc! { "log_bytes": 1 });
-                last.read_concern(ReadConcern::majority()).await
-            }
-        })?;
+        let last = self.last(&doc! { "log_bytes": 1 })?;
         let Some(last) = last else { return Ok(0) };
         let mut last = Fields::inner(last);
         let n = last.number("_id").unwrap_or(0);

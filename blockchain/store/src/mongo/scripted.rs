@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 
 /// A message with sections, the only kind that drivers send any more.
-const OP_MSG: i32 = 2013;
+pub(crate) const OP_MSG: i32 = 2013;
 /// Bytes of a message's header.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// How an insert ends otherwise than well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,8 @@ struct State {
     script: Script,
     collections: BTreeMap<String, Vec<Document>>,
     inserts: usize,
+    /// Where it says that it is.
+    known_as: SocketAddr,
 }
 
 /// The server. It ends when it is dropped.
@@ -111,7 +113,7 @@ impl Scripted {
             refuses: None,
             stale: None,
         };
-        let state = State { script, collections: BTreeMap::new(), inserts: 0 };
+        let state = State { script, collections: BTreeMap::new(), inserts: 0, known_as: address };
         let (state, ends) = (Arc::new(Mutex::new(state)), Arc::new(AtomicBool::new(false)));
         let (theirs, ended) = (state.clone(), ends.clone());
         std::thread::spawn(move || {
@@ -122,16 +124,26 @@ impl Scripted {
                 let (Ok(stream), state) = (stream, theirs.clone()) else { continue };
                 std::thread::spawn(move || {
                     // The client goes away in the end, or is cut off.
-                    let _gone = serve(stream, address, &state);
+                    let _gone = serve(stream, &state);
                 });
             }
         });
         Self { address, state, ends }
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Says from now on that it is elsewhere: where a proxy is, which drivers are to ask.
+    pub(crate) fn be_known_as(&self, elsewhere: SocketAddr) {
+        self.state.lock().known_as = elsewhere;
+    }
+
     /// Where it is, with a database of this name.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("mongodb://{}/{database}", self.address)
+        format!("mongodb://{}/{database}", self.state.lock().known_as)
     }
 
     pub(crate) fn script(&self, say: impl FnOnce(&mut Script)) {
@@ -161,7 +173,8 @@ impl Drop for Scripted {
     }
 }
 
-fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
+fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
     loop {
         let mut header = [0; HEADER];
         stream.read_exact(&mut header)?;
@@ -169,17 +182,9 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let mut body = vec![0; usize::try_from(word(0)).unwrap() - HEADER];
         stream.read_exact(&mut body)?;
         assert_eq!(word(12), OP_MSG);
-        match state.lock().answer(&parse(&body), address) {
+        match state.lock().answer(&parse(&body)) {
             Reply::Said(said) => {
-                let document = said.to_vec().unwrap();
-                let length = i32::try_from(HEADER + 5 + document.len()).unwrap();
-                let mut bytes = Vec::new();
-                for word in [length, 0, word(4), OP_MSG, 0] {
-                    bytes.extend_from_slice(&word.to_le_bytes());
-                }
-                bytes.push(0);
-                bytes.extend_from_slice(&document);
-                stream.write_all(&bytes)?;
+                stream.write_all(&encode(&said, word(4)))?;
             }
             Reply::Cut => return Ok(()),
             Reply::Nothing => {
@@ -190,8 +195,21 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
     }
 }
 
+/// A message with a document, in answer to another message, or to none.
+pub(crate) fn encode(document: &Document, answers: i32) -> Vec<u8> {
+    let document = document.to_vec().unwrap();
+    let length = i32::try_from(HEADER + 5 + document.len()).unwrap();
+    let mut bytes = Vec::new();
+    for word in [length, 0, answers, OP_MSG, 0] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.push(0);
+    bytes.extend_from_slice(&document);
+    bytes
+}
+
 /// A command, with the documents that follow it.
-fn parse(body: &[u8]) -> Document {
+pub(crate) fn parse(body: &[u8]) -> Document {
     let mut rest = &body[4..];
     let (mut command, mut more) = (Document::new(), Vec::new());
     while let [kind, behind @ ..] = rest {
@@ -225,7 +243,7 @@ fn documents(command: &Document, name: &str) -> Vec<Document> {
 }
 
 impl State {
-    fn answer(&mut self, command: &Document, address: SocketAddr) -> Reply {
+    fn answer(&mut self, command: &Document) -> Reply {
         let (name, target) = command.iter().next().unwrap();
         let target = target.as_str().unwrap_or_default().to_owned();
         let level =
@@ -239,7 +257,7 @@ impl State {
             return Reply::Said(refused(72, "no such read concern"));
         }
         Reply::Said(match name.as_str() {
-            "hello" | "isMaster" => self.hello(address),
+            "hello" | "isMaster" => self.hello(self.known_as),
             "buildInfo" if self.script.kind == Kind::FerretDb => {
                 doc! { "version": "7.0.77", "ferretdb": { "version": "v2" }, "ok": 1.0 }
             }
@@ -256,6 +274,11 @@ impl State {
                 }
                 doc! { "n": i64::try_from(before - kept.len()).unwrap(), "ok": 1.0 }
             }
+            "dropDatabase" => {
+                self.collections.clear();
+                doc! { "ok": 1.0 }
+            }
+            "update" => self.update(&target, documents(command, "updates")),
             "createIndexes" | "endSessions" | "killCursors" | "ping" => doc! { "ok": 1.0 },
             name => refused(59, &format!("no such command: {name}")),
         })
@@ -323,6 +346,21 @@ impl State {
         }
     }
 
+    /// Takes fields from documents.
+    fn update(&mut self, collection: &str, updates: Vec<Document>) -> Document {
+        let (mut found, kept) = (0, self.collections.entry(collection.to_owned()).or_default());
+        for update in updates {
+            let wanted = update.get_document("q").unwrap();
+            let unset = update.get_document("u").unwrap().get_document("$unset").unwrap();
+            assert!(update.get_bool("multi").unwrap());
+            for document in kept.iter_mut().filter(|document| matches(document, wanted)) {
+                unset.keys().for_each(|name| drop(document.remove(name)));
+                found += 1;
+            }
+        }
+        doc! { "n": found, "nModified": found, "ok": 1.0 }
+    }
+
     fn find(&self, collection: &str, command: &Document, level: &str) -> Document {
         let wanted = command.get_document("filter").unwrap();
         let mut last = None;
@@ -385,6 +423,11 @@ fn compare(a: &Bson, b: &Bson) -> std::cmp::Ordering {
 
 fn matches(document: &Document, wanted: &Document) -> bool {
     wanted.iter().all(|(name, wanted)| {
+        if let Bson::Document(bounds) = wanted
+            && let Ok(exists) = bounds.get_bool("$exists")
+        {
+            return document.contains_key(name) == exists;
+        }
         let Some(value) = document.get(name) else { return false };
         match wanted {
             Bson::Document(bounds) => bounds.iter().all(|(how, bound)| {
@@ -393,6 +436,7 @@ fn matches(document: &Document, wanted: &Document) -> bool {
                     "$gt" => order.is_gt(),
                     "$gte" => order.is_ge(),
                     "$lt" => order.is_lt(),
+                    "$lte" => order.is_le(),
                     how => panic!("{how} is not known"),
                 }
             }),

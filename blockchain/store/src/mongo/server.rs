@@ -11,14 +11,15 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 
 use crate::StoreError;
+use crate::backend::MongoAt;
 use crate::clock::Clock;
 use crate::contract::lock::{Created, Lock as _};
 use crate::crypt::random;
 use crate::mongo::{MongoChain, MongoLock, MongoLog};
 use crate::remote::{Driver, NoAnswer};
 
-/// The database where the URL names none.
-const DATABASE: &str = "lucid";
+/// What servers know their client by.
+const CLIENT: &str = "lucid";
 /// The answer to a document whose `_id` is taken.
 const DUPLICATE_KEY: i32 = 11_000;
 /// The server's clock and this machine's may differ so much.
@@ -49,6 +50,59 @@ pub struct Opening<'a> {
     pub clock: &'a Clock,
 }
 
+/// A database that was reached, and is known to keep what it acknowledges. Nothing was written to it.
+#[derive(Clone)]
+pub struct Reached {
+    connection: Connection,
+}
+
+impl Reached {
+    /// Reaches a database and looks at its server. The names of its collections begin with `prefix`, so that two
+    /// services can be given the same database.
+    pub fn to(
+        driver: &Driver,
+        at: &MongoAt,
+        prefix: &'static str,
+        clock: &Clock,
+    ) -> Result<Self, StoreError> {
+        let connection = Connection::to(driver, at, prefix)?;
+        connection.check(clock)?;
+        Ok(Self { connection })
+    }
+
+    /// What people know it by: without a password.
+    pub fn title(&self) -> &str {
+        &self.connection.at
+    }
+
+    /// Whether it answers.
+    pub fn ping(&self) -> Result<(), StoreError> {
+        let asked = self.connection.command(doc! { "ping": 1 });
+        let context = || format!("asking {}", self.connection.at);
+        asked.map(drop).map_err(|why| why.into_store_error(&context()))
+    }
+
+    /// The id of the store that it is, if it is one.
+    pub fn store(&self) -> Result<Option<[u8; 16]>, StoreError> {
+        self.lock().read(STORE)?.map(|there| sixteen(STORE, &there)).transpose()
+    }
+
+    /// Whether there is no commit in it.
+    pub fn is_unused(&self) -> Result<bool, StoreError> {
+        Ok(MongoLog::first(&self.connection)?.is_none())
+    }
+
+    /// Its values that are created once.
+    pub fn lock(&self) -> MongoLock {
+        MongoLock::new(self.connection.clone())
+    }
+
+    /// Opens it as this store; one that is none yet becomes this one.
+    pub fn open(&self, store: [u8; 16]) -> Result<Mongo, StoreError> {
+        Mongo::over(self.connection.clone(), Some(store))
+    }
+}
+
 /// An open database; clones are the same.
 #[derive(Clone)]
 pub struct Mongo {
@@ -66,11 +120,18 @@ impl std::fmt::Debug for Mongo {
 impl Mongo {
     /// Opens a database, once it is known to keep what it acknowledges, and to be the right one.
     pub fn open(driver: &Driver, how: &Opening<'_>) -> Result<Self, StoreError> {
-        let connection = Connection::to(driver, how)?;
+        let limits = MongoAt::new("", how.url);
+        let (selection, connect, call) = (how.patience, how.patience, how.patience * 2);
+        let at = MongoAt { selection, connect, call, ..limits };
+        let connection = Connection::to(driver, &at, "")?;
         connection.check(how.clock)?;
+        Self::over(connection, how.store)
+    }
+
+    fn over(connection: Connection, wanted: Option<[u8; 16]>) -> Result<Self, StoreError> {
         let lock = MongoLock::new(connection.clone());
-        let store = once(&lock, STORE, how.store)?;
-        if let Some(wanted) = how.store.filter(|wanted| *wanted != store) {
+        let store = once(&lock, STORE, wanted)?;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != store) {
             return Err(StoreError::Folder(format!(
                 "{} belongs to the store {}, and this is the store {}: name another database in its URL",
                 connection.at,
@@ -112,8 +173,9 @@ impl Mongo {
     /// Removes the database, with all that is in it.
     #[cfg(test)]
     pub(crate) fn drop_database(&self) {
-        let database = self.connection.database.clone();
-        self.connection.call(async move { database.drop().await }).unwrap();
+        let Connection { database, driver, .. } = self.connection.clone();
+        let dropped = driver.wait(Duration::from_secs(60), async move { database.drop().await });
+        dropped.unwrap().unwrap();
     }
 }
 
@@ -131,7 +193,11 @@ fn once(lock: &MongoLock, name: &str, wanted: Option<[u8; 16]>) -> Result<[u8; 1
             }
         }
     };
-    <[u8; 16]>::try_from(there.as_slice()).map_err(|_| {
+    sixteen(name, &there)
+}
+
+fn sixteen(name: &str, value: &[u8]) -> Result<[u8; 16], StoreError> {
+    <[u8; 16]>::try_from(value).map_err(|_| {
         StoreError::Folder(format!("the value {name} of the database is not 16 bytes long"))
     })
 }
@@ -204,13 +270,17 @@ pub(super) struct Connection {
     database: Database,
     driver: Driver,
     patience: Duration,
+    /// What the names of collections begin with.
+    prefix: &'static str,
     /// What people know it by: without a password.
     pub(super) at: String,
 }
 
 impl Connection {
-    fn to(driver: &Driver, how: &Opening<'_>) -> Result<Self, StoreError> {
-        let (url, patience) = (how.url.to_owned(), how.patience);
+    fn to(driver: &Driver, how: &MongoAt, prefix: &'static str) -> Result<Self, StoreError> {
+        // A server gives up what it may not finish in half of the time that is waited for it.
+        let (how, patience) = (how.clone(), how.call / 2);
+        let url = how.url.clone();
         if url.starts_with("mongodb+srv://") {
             return Err(StoreError::Folder(
                 "mongodb+srv:// is not supported: name the servers, as in \
@@ -219,15 +289,19 @@ impl Connection {
             ));
         }
         let open = async move {
-            let mut options = ClientOptions::parse(&url).await?;
+            let mut options = ClientOptions::parse(url.as_str()).await?;
             let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
-            options.app_name.get_or_insert_with(|| DATABASE.to_owned());
+            options.app_name.get_or_insert_with(|| CLIENT.to_owned());
             // Whether something happened is found out by reading it (`decide`); a driver that repeats a write
             // would answer for two.
             options.retry_reads = Some(false);
             options.retry_writes = Some(false);
-            options.server_selection_timeout = Some(patience);
-            options.connect_timeout = Some(patience);
+            options.server_selection_timeout = Some(how.selection);
+            options.connect_timeout = Some(how.connect);
+            // What the URL says of these counts.
+            options.max_idle_time.get_or_insert(how.idle);
+            options.min_pool_size.get_or_insert(how.pool.0);
+            options.max_pool_size.get_or_insert(how.pool.1);
             options.read_concern = Some(ReadConcern::majority());
             options.selection_criteria =
                 Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
@@ -236,7 +310,7 @@ impl Connection {
             concern.journal = Some(true);
             concern.w_timeout = Some(patience);
             options.write_concern = Some(concern);
-            let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+            let name = options.default_database.clone().unwrap_or(how.database);
             let database = Client::with_options(options)?.database(&name);
             Ok((database, format!("the database {name} at {}", hosts.join(","))))
         };
@@ -246,7 +320,7 @@ impl Connection {
         });
         let (database, at) = opened
             .map_err(|why| StoreError::Folder(format!("the URL of MongoDB is not good: {why}")))?;
-        Ok(Self { database, driver: driver.clone(), patience, at })
+        Ok(Self { database, driver: driver.clone(), patience, prefix, at })
     }
 
     /// Makes a call, and waits for it no longer than was said.
@@ -264,7 +338,7 @@ impl Connection {
     }
 
     pub(super) fn collection(&self, name: &str) -> Collection<Document> {
-        self.database.collection(name)
+        self.database.collection(&format!("{}{name}", self.prefix))
     }
 
     /// Reads, and tries again where nothing was heard: reading twice harms nothing.
@@ -313,6 +387,21 @@ impl Connection {
             }
             // Without a limit a linearizable read waits for a majority that may not be there.
             look.read_concern(concern).max_time(patience).await
+        }
+    }
+
+    /// The first of the documents that a query finds, by their `_id`, as one read sees them.
+    pub(super) fn first(
+        &self,
+        collection: &str,
+        wanted: &Document,
+        concern: ReadConcern,
+    ) -> impl Future<Output = Result<Option<Document>, Error>> + Send + use<> {
+        let (wanted, patience) = (wanted.clone(), self.patience);
+        let collection = self.collection(collection);
+        async move {
+            let first = collection.find_one(wanted).sort(doc! { "_id": 1 });
+            first.read_concern(concern).max_time(patience).await
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the suites of the contracts do not ask: what happens when answers are lost for good, when the database is put
 //! back, and when the server is none that keeps what it acknowledges.
 
+mod copies;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,17 +33,17 @@ fn fact(text: &str) -> Record {
     Record::plain(RecordKind::Fact, [1; 32], text.as_bytes().to_vec()).unwrap()
 }
 
-fn commit(log: &MongoLog, at: &Position, text: &str) -> Result<Appended, CommitError> {
+pub(super) fn commit(log: &MongoLog, at: &Position, text: &str) -> Result<Appended, CommitError> {
     log.commit(at, &mut [fact(text)], None)
 }
 
-fn commits(log: &MongoLog, at: &mut Position, text: &str) {
+pub(super) fn commits(log: &MongoLog, at: &mut Position, text: &str) {
     let Ok(Appended::Here(behind)) = commit(log, at, text) else { panic!("{text} is there") };
     *at = behind;
 }
 
 /// The facts behind a place, or why they cannot be had.
-fn facts(log: &MongoLog, behind: Option<&Position>) -> Result<Vec<String>, StoreError> {
+pub(super) fn facts(log: &MongoLog, behind: Option<&Position>) -> Result<Vec<String>, StoreError> {
     let mut facts = Vec::new();
     log.replay(behind, &mut |found, _| {
         if let Replayed::Fact { record, .. } = found {
@@ -142,7 +144,8 @@ fn a_database_that_was_put_back_is_not_gone_on_from() {
     server.meddle("log", |log| log.clone_from(&backup));
     let refused = |what: &str| {
         let Err(StoreError::Folder(why)) = facts(&log, Some(&at)) else { panic!("not noticed") };
-        assert!(why.contains("commit 3, which ") && why.contains(what), "{why}");
+        assert!(why.contains("to commit 3@1-") && why.contains(what), "{why}");
+        assert!(why.contains("; restore what is newer, or go on without it by `lucid "), "{why}");
         let Err(CommitError::Broken(why)) = commit(&log, &at, "four") else { panic!("{what}") };
         assert!(why.contains(what), "{why}");
     };

@@ -11,12 +11,14 @@ use super::bucket::Bucket;
 use super::failure::Kind;
 use super::numbers::{self, MADE, Numbers};
 use super::object::{Draft, Drafted, FOLDER, Head};
+use super::reached::Notes;
 use super::shared::{Known, Shared, Stage, State, double, missing};
 use super::unit::{Listed, number_of, title};
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
-    Written,
+    Blobs, Contents, Entry, Extent, Missed, NewUnit, Origin, Placement, Unit, UnitKind, UnitState,
+    Units, Written,
 };
+use crate::contract::fact_log::Place;
 use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
@@ -50,16 +52,31 @@ impl S3Blobs {
         store: [u8; 16],
         missed_for: Duration,
     ) -> Result<Self, StoreError> {
-        let listed = bucket.list(FOLDER, None).map_err(|failure| {
-            StoreError::io(format!("listing {FOLDER}/ in {}", bucket.title))(failure.into_io())
-        })?;
-        let mut state = State::default();
-        listed.iter().for_each(|(name, length)| state.add(name, *length));
-        let behind = state.known.keys().map(|unit| unit & !MADE).max().unwrap_or(0);
+        let (state, behind) = listed(&bucket)?;
         let numbers = Numbers::open(&bucket, store, behind)?;
         let units = Mutex::new(state);
-        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, units, missed_for }) })
+        let notes = Notes::default();
+        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, notes, units, missed_for }) })
     }
+
+    /// What is in a bucket, for a reader: no number is taken.
+    pub(super) fn to_read(bucket: Bucket, store: [u8; 16]) -> Result<Self, StoreError> {
+        let (state, behind) = listed(&bucket)?;
+        let numbers = Numbers::to_read(&bucket, store, behind)?;
+        let (notes, units, missed_for) = (Notes::default(), Mutex::new(state), MISSED_FOR);
+        Ok(Self { shared: Arc::new(Shared { bucket, store, numbers, notes, units, missed_for }) })
+    }
+}
+
+/// The units that the bucket lists, and the last number that one of them has.
+fn listed(bucket: &Bucket) -> Result<(State, u32), StoreError> {
+    let listed = bucket.list(FOLDER, None).map_err(|failure| {
+        StoreError::io(format!("listing {FOLDER}/ in {}", bucket.title))(failure.into_io())
+    })?;
+    let mut state = State::default();
+    listed.iter().for_each(|(name, length)| state.add(name, *length));
+    let behind = state.known.keys().map(|unit| unit & !MADE).max().unwrap_or(0);
+    Ok((state, behind))
 }
 
 impl fmt::Debug for S3Blobs {
@@ -194,6 +211,10 @@ impl Blobs for S3Blobs {
         0
     }
 
+    fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        self.shared.look_again(unit)
+    }
+
     fn bytes(&self) -> Result<u64, StoreError> {
         let units = self.shared.units.lock();
         Ok(units.known.values().filter(|known| known.is_there()).map(|known| known.length).sum())
@@ -269,6 +290,30 @@ impl Blobs for S3Blobs {
         let number = self.shared.numbers.next(&self.shared.bucket, behind)? | MADE;
         let draft = self.shared.draft(number, origin)?;
         Ok(Box::new(Making { number, draft, shared: self.shared.clone() }))
+    }
+
+    fn mark(&self, place: &Place) -> Result<(), StoreError> {
+        self.shared.notes.put(&self.shared.bucket, self.shared.store, place)
+    }
+
+    fn marked(&self) -> Result<Option<Place>, StoreError> {
+        self.shared.notes.highest(&self.shared.bucket, &self.shared.store)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn taken(&self) -> Result<u32, StoreError> {
+        self.shared.numbers.taken(&self.shared.bucket)
+    }
+
+    fn rise(&self, line: u32) {
+        self.shared.numbers.rise(line);
+    }
+
+    fn is_above(&self, unit: u32, line: u32) -> bool {
+        unit & !MADE > line
     }
 
     fn remove(&self, units: &[u32]) -> Result<(), StoreError> {

@@ -101,8 +101,23 @@ impl Bucket {
 
     /// Puts an object. Once this returns well, it is there.
     pub fn put(&self, folder: &str, name: &str, bytes: Bytes) -> Result<(), Failure> {
+        self.put_within(self.patience, folder, name, bytes)
+    }
+
+    /// Puts an object, and does not try again if that fails.
+    pub fn put_once(&self, folder: &str, name: &str, bytes: Bytes) -> Result<(), Failure> {
+        self.put_within(Patience { tries: 1, ..self.patience }, folder, name, bytes)
+    }
+
+    fn put_within(
+        &self,
+        patience: Patience,
+        folder: &str,
+        name: &str,
+        bytes: Bytes,
+    ) -> Result<(), Failure> {
         let path = self.path(folder, name);
-        self.call(self.patience.to_move(bytes.len() as u64), move |objects| {
+        self.call(patience.to_move(bytes.len() as u64), move |objects| {
             let (path, bytes) = (path.clone(), bytes.clone());
             async move {
                 let put = objects.put(&path, bytes.into()).await;

@@ -34,6 +34,9 @@ const SPAN: u32 = 1_024;
 /// Set in the numbers of units that are made of others.
 pub const MADE: u32 = 1 << 31;
 
+/// Numbers above this are the last tenth of them.
+const FEW_LEFT: u32 = MADE / 10 * 9;
+
 /// So often a thousand is left to others before that is given up.
 const LEFT_MAX: usize = 20;
 
@@ -101,9 +104,30 @@ impl Numbers {
         Ok(Self { store, begun: at.0, at: Mutex::new(at) })
     }
 
+    /// Takes none before the first one is asked for: of who only reads, none is. What is put from now on has a number
+    /// behind all that were taken by now.
+    pub fn to_read(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<Self, StoreError> {
+        of_this(bucket, store)?;
+        let taken = marks(bucket)?.into_iter().map(|(key, _)| key.number).max().unwrap_or(0);
+        let begun = u32::try_from(taken).unwrap_or(0).max(behind);
+        Ok(Self { store, begun, at: Mutex::new((begun, begun)) })
+    }
+
     /// Whether a number was taken after this was opened, here or by another process.
     pub fn is_taken_since(&self, unit: u32) -> bool {
         unit & !MADE > self.begun
+    }
+
+    /// Up to where numbers are taken, by any process.
+    pub fn taken(&self, bucket: &Bucket) -> Result<u32, StoreError> {
+        let listed = marks(bucket)?.into_iter().map(|(key, _)| key.number).max().unwrap_or(0);
+        Ok(u32::try_from(listed).unwrap_or(MADE - 1).max(self.at.lock().1))
+    }
+
+    /// Gives out no number up to this line any more.
+    pub fn rise(&self, line: u32) {
+        let mut at = self.at.lock();
+        at.0 = at.0.max(line & !MADE);
     }
 
     /// The next number, behind this one.
@@ -120,7 +144,7 @@ impl Numbers {
 }
 
 /// The store whose numbers were taken last; `None` where none ever were, or the mark of that is damaged.
-fn store_there(bucket: &Bucket) -> Result<Option<[u8; 16]>, StoreError> {
+pub(super) fn store_there(bucket: &Bucket) -> Result<Option<[u8; 16]>, StoreError> {
     for _ in 0..LEFT_MAX {
         let listed = marks(bucket)?;
         let Some((key, bytes)) = listed.iter().max() else { return Ok(None) };
@@ -176,9 +200,17 @@ fn take(bucket: &Bucket, store: [u8; 16], behind: u32) -> Result<(u32, u32), Sto
         let begin = begin.and_then(|begin| u32::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(SPAN)).filter(|end| *end < MADE);
         let Some((begin, end)) = begin.zip(end) else {
-            let bucket = &bucket.title;
-            return Err(StoreError::Folder(format!("no number is free for a unit in {bucket}")));
+            return Err(StoreError::Folder(format!(
+                "{} has had {} units, which is all that one store can tell apart: begin another store, in a \
+                 prefix of its own",
+                bucket.title,
+                MADE - 1
+            )));
         };
+        if end > FEW_LEFT {
+            let left = MADE - end;
+            tracing::warn!(left, bucket = bucket.title, "few numbers are left for units");
+        }
         let key = Key { number: end.into(), random: u64::from_le_bytes(random()?) };
         let Record { header, payload } = Mark { store, key }.to_record()?;
         let bytes = [header.encode().as_slice(), &payload].concat();

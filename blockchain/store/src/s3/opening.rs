@@ -10,9 +10,9 @@ use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use zeroize::Zeroizing;
 
-use super::S3Blobs;
 use super::bucket::{Bucket, Patience};
 use super::failure::{Failure, Kind};
+use super::{S3Blobs, numbers};
 use crate::StoreError;
 use crate::crypt::random;
 use crate::remote::Driver;
@@ -53,7 +53,7 @@ const PROBE: &str = "probe";
 
 impl Settings {
     /// What people know the place by.
-    fn title(&self) -> String {
+    pub fn title(&self) -> String {
         format!("bucket {} of {}", self.bucket, self.endpoint)
     }
 
@@ -108,9 +108,54 @@ pub fn open(settings: &Settings, store: [u8; 16], driver: Driver) -> Result<S3Bl
     S3Blobs::over(bucket, store)
 }
 
+/// The same of a bucket that was tried out.
+pub(crate) fn open_tried(
+    settings: &Settings,
+    store: [u8; 16],
+    driver: Driver,
+) -> Result<S3Blobs, StoreError> {
+    S3Blobs::over(connect(settings, driver)?, store)
+}
+
+/// Opens a store's chunks to be read: nothing is put.
+pub(crate) fn open_to_read(
+    settings: &Settings,
+    store: [u8; 16],
+    driver: Driver,
+) -> Result<S3Blobs, StoreError> {
+    S3Blobs::to_read(connect(settings, driver)?, store)
+}
+
+/// Whether the bucket answers.
+pub(crate) fn ask(settings: &Settings, driver: Driver) -> Result<(), StoreError> {
+    let asked = connect(settings, driver)?.page(PROBE, None, 1);
+    asked.map(drop).map_err(|failure| explain(settings, "listed", failure))
+}
+
+/// Refuses a bucket where something does not work that is going to be needed. What is put for that is deleted again.
+pub(crate) fn try_out(settings: &Settings, driver: Driver) -> Result<(), StoreError> {
+    probe(&connect(settings, driver)?, settings)
+}
+
+/// The store whose numbers of units were taken last below the prefix; `None` where none ever were.
+pub(crate) fn store_there(
+    settings: &Settings,
+    driver: Driver,
+) -> Result<Option<[u8; 16]>, StoreError> {
+    numbers::store_there(&connect(settings, driver)?)
+}
+
 /// Makes ready to call; nothing is called yet.
 pub(super) fn connect(settings: &Settings, driver: Driver) -> Result<Bucket, StoreError> {
-    let patience = Patience::within(settings.deadline);
+    connect_within(settings, driver, Patience::within(settings.deadline))
+}
+
+/// The same, with calls that may take so long.
+pub(super) fn connect_within(
+    settings: &Settings,
+    driver: Driver,
+    patience: Patience,
+) -> Result<Bucket, StoreError> {
     let objects = settings.client(patience)?;
     let prefix = Path::parse(&settings.prefix).map_err(|error| {
         StoreError::Folder(format!("{} is no prefix of an S3 store: {error}", settings.prefix))

@@ -11,8 +11,9 @@ use super::bucket::Bucket;
 use super::failure::Failure;
 use super::numbers::{self, MADE, Numbers};
 use super::object::{Draft, FOLDER, Head, Key};
+use super::reached::Notes;
 use super::unit::{Listed, Object, title};
-use crate::contract::blobs::{Origin, UnitKind};
+use crate::contract::blobs::{Missed, Origin, UnitKind};
 use crate::crypt::random;
 use crate::{Damage, StoreError};
 
@@ -24,6 +25,8 @@ pub struct Shared {
     pub store: [u8; 16],
     /// Gives them numbers.
     pub numbers: Numbers,
+    /// Says how far the log has come.
+    pub notes: Notes,
     /// Those that are known; never held while a call is on its way.
     pub units: Mutex<State>,
     /// An object that was missed twice so far apart is damaged.
@@ -39,6 +42,8 @@ pub struct State {
     pub gone: BTreeSet<u32>,
     /// Units that were written, and it is not known yet whether a commit names them.
     pub undecided: BTreeSet<u32>,
+    /// Units that have to be there and that no list has: when each was missed first.
+    pub unlisted: BTreeMap<u32, Instant>,
 }
 
 /// A unit.
@@ -158,6 +163,25 @@ impl Shared {
             .filter(|(found, _)| found.starts_with(&name))
             .for_each(|(found, length)| units.add(found, *length));
         Ok(units.known.get(&unit).cloned())
+    }
+
+    /// Asks the bucket for a unit that has to be there.
+    pub fn look_again(&self, unit: u32) -> Result<Missed, StoreError> {
+        if self.is_gone(unit) {
+            return Ok(Missed::Lost);
+        }
+        let is_there = self.find(unit).is_some() || self.look_for(unit)?.is_some();
+        let mut units = self.units.lock();
+        if is_there {
+            units.unlisted.remove(&unit);
+            return Ok(Missed::There);
+        }
+        let before = units.unlisted.get(&unit).copied();
+        units.unlisted.entry(unit).or_insert_with(Instant::now);
+        Ok(match before {
+            Some(since) if since.elapsed() >= self.missed_for => Missed::Lost,
+            _ => Missed::NotNow,
+        })
     }
 
     /// Puts a unit. It stays known whether or not that is answered, so that it can be removed.

@@ -1,9 +1,12 @@
 //! Chunks in a bucket, where calls fail and processes end.
 
+mod given;
+mod proxied;
 mod servers;
 mod whole;
 
-use std::collections::BTreeSet;
+pub(crate) use proxied::over_http;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use super::bucket::{Bucket, Patience};
 use super::faulty::{Call, Fault, FaultyStore};
 use super::object::{FOLDER, Key};
-use super::{S3Blobs, Settings, numbers, opening};
+use super::{S3Blobs, Settings, numbers, opening, reached};
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Origin, Placement, UnitState, Units as _, Written};
 use crate::crypt::{Cipher, random};
@@ -59,11 +62,19 @@ pub(crate) fn on_a_server(test: impl FnOnce(S3Blobs)) {
     test(super::open(&settings, STORE, driver.clone()).unwrap());
     let bucket = opening::connect(&settings, driver).unwrap();
     assert_eq!(bucket.list("probe", None).unwrap(), [], "nothing of a probe stays");
-    for folder in [FOLDER, numbers::FOLDER] {
+    for folder in [FOLDER, numbers::FOLDER, reached::FOLDER] {
         for (name, _) in bucket.list(folder, None).unwrap() {
             bucket.delete(folder, &name).unwrap();
         }
     }
+}
+
+/// Where servers are to be there, tests do not pass for want of them.
+#[test]
+fn a_run_that_is_to_have_servers_has_one() {
+    #[expect(clippy::disallowed_methods, reason = "it says which servers this run of tests has")]
+    let required = std::env::var("LUCID_TEST_SERVERS").is_ok_and(|value| value == "required");
+    assert!(!required || server().is_some(), "LUCID_TEST_S3_ENDPOINT is to name a server");
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment of the tests names the server")]
@@ -250,49 +261,6 @@ fn what_a_killed_process_leaves_is_named_by_nothing() {
     let blobs = in_objects(objects);
     assert_eq!(blobs.numbers().unwrap(), [before, vec![made]].concat());
     reads(&blobs, &named).unwrap();
-}
-
-#[test]
-fn numbers_are_never_given_twice_by_any_number_of_processes() {
-    let objects = nothing();
-    let mut all = BTreeSet::new();
-    let given: Vec<u32> = std::thread::scope(|scope| {
-        let one = || {
-            let blobs = in_objects(objects.clone());
-            let numbers = (0..3).map(|number| {
-                keep(&blobs, &[number]);
-                blobs.begin(0, Origin::default()).unwrap().number() & !numbers::MADE
-            });
-            let made: Vec<u32> = numbers.collect();
-            [made, blobs.numbers().unwrap()].concat()
-        };
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
-    let written = in_objects(objects.clone()).numbers().unwrap();
-    assert_eq!(written.len(), 12, "each has an object of its own");
-    all.extend(given.iter().copied().filter(|number| !written.contains(number)));
-    assert_eq!(all.len(), 12, "{given:?}");
-    // More than were taken at once, and behind what a log says.
-    let blobs = in_objects(objects.clone());
-    let behind = blobs.begin(numbers::MADE | 1_000_000, Origin::default()).unwrap().number();
-    assert!(behind > numbers::MADE | 1_000_000);
-    let next = write(&blobs, &[1]).extent.unit;
-    assert!(next > 1_000_000);
-    assert!(write(&in_objects(objects), &[1]).extent.unit > next);
-}
-
-#[test]
-fn what_others_take_while_a_bucket_is_opened_is_no_failure() {
-    for _ in 0..50 {
-        let objects = nothing();
-        in_objects(objects.clone());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| in_objects(objects.clone()));
-            }
-        });
-    }
 }
 
 #[test]

@@ -17,6 +17,25 @@ pub fn placement(index: &dyn Index, name: &ChunkName) -> Result<Option<Placement
     index.get(&chunk_key(CHUNK, name))?.map(|value| read_placement(&value)).transpose()
 }
 
+/// So many chunks at most in the order of their names, behind one: where each is.
+pub fn page(
+    index: &dyn Index,
+    behind: Option<&ChunkName>,
+    limit: usize,
+) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+    // Behind a key comes the same with a zero at its end.
+    let from =
+        behind.map_or_else(|| vec![CHUNK], |name| [chunk_key(CHUNK, name), vec![0]].concat());
+    let rows = index.scan(&from, &[CHUNK + 1], limit, false)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let name = key.get(1..).and_then(|name| <[u8; 32]>::try_from(name).ok());
+            let name = name.ok_or_else(|| StoreError::Index("a chunk's row has no name".into()))?;
+            Ok((ChunkName::new(name), read_placement(&value)?))
+        })
+        .collect()
+}
+
 /// Where a chunk will be, unless it is unknown.
 pub fn placement_in(
     changes: &Changes<'_>,

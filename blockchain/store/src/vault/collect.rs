@@ -10,11 +10,17 @@
 //!
 //! In one file because survey, choice and rewriting are one protocol, in which no chunk may be lost between two
 //! steps.
+//!
+//! Where several processes may write units, [`Collection::clear`] removes what is left over, one collection later.
+
+mod clear;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
+
+pub use self::clear::Cleared;
 
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Entry, NewUnit, Origin, Placement, Unit, UnitKind, UnitState};
@@ -127,7 +133,7 @@ pub struct Collected {
     pub units_replaced: u64,
     /// Units left alone: they are damaged, or may hold the last copy of something.
     pub units_damaged: u64,
-    /// By how much the files got smaller.
+    /// By how much the files got smaller, or get smaller one collection later.
     pub bytes_freed: u64,
     /// Bytes that were read from the replaced units to be kept.
     pub bytes_copied: u64,
@@ -265,7 +271,7 @@ impl<'a> Collection<'a> {
         let mut work = Work::default();
         // What is filled while this looks is not looked at.
         let there = self.vault.blobs().numbers()?;
-        let used = self.drop_dead(live, is_free, &mut work.done)?;
+        let (used, named) = self.drop_dead(live, is_free, &mut work.done)?;
         let wasteful = |bytes: u64, number: u32| {
             let live = used.get(&number).copied().unwrap_or(0);
             live * 3 < bytes * 2 || self.untidy.contains(&self.vault.blobs().title(number))
@@ -275,6 +281,13 @@ impl<'a> Collection<'a> {
         self.split_overfull(Some(live), &mut work)?;
         let mut victims = Vec::new();
         for number in there {
+            // A commit may be about to name it: `clear` knows when none is.
+            if self.vault.blobs().is_shared()
+                && !named.contains(&number)
+                && !unit_rows::is_rewritten(self.vault.index(), number)?
+            {
+                continue;
+            }
             let Some(unit) = self.ended(number, &mut work)? else { continue };
             // What stands for units that are wholly dead has no records, and nothing to give.
             if !unit.entries.is_empty() && wasteful(unit.records_bytes, number) {
@@ -314,14 +327,15 @@ impl<'a> Collection<'a> {
         Ok(work.ended())
     }
 
-    /// Drops dead chunks, and says how many bytes of each unit are live.
+    /// Drops dead chunks, and says how many bytes of each unit are live, and which units had any chunks at all.
     fn drop_dead(
         &self,
         live: &Names,
         is_free: &IsFree<'_>,
         done: &mut Collected,
-    ) -> Result<BTreeMap<u32, u64>, StoreError> {
+    ) -> Result<(BTreeMap<u32, u64>, BTreeSet<u32>), StoreError> {
         let mut used: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut named = BTreeSet::new();
         let mut dead = Vec::new();
         let mut packer = Packer::new();
         let mut drop = |dead: &mut Vec<(ChunkName, Placement)>, used: &mut BTreeMap<u32, u64>| {
@@ -334,6 +348,7 @@ impl<'a> Collection<'a> {
             Ok::<_, StoreError>(())
         };
         self.each_chunk(|name, placement| {
+            named.insert(placement.unit);
             if live.has(name) {
                 *used.entry(placement.unit).or_default() += placement.record_bytes();
                 return Ok(());
@@ -342,7 +357,7 @@ impl<'a> Collection<'a> {
             if dead.len() >= DROP_MAX { drop(&mut dead, &mut used) } else { Ok(()) }
         })?;
         drop(&mut dead, &mut used)?;
-        Ok(used)
+        Ok((used, named))
     }
 
     /// How many bytes of records the index says are in each unit, or in one.
@@ -782,7 +797,7 @@ fn repacked(
 }
 
 /// The name behind this one.
-fn after(name: &ChunkName) -> Option<ChunkName> {
+pub(super) fn after(name: &ChunkName) -> Option<ChunkName> {
     let mut bytes = *name.as_bytes();
     for byte in bytes.iter_mut().rev() {
         let (next, carry) = byte.overflowing_add(1);

@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 use lucid_core::digest::ChunkName;
 use parking_lot::{Condvar, Mutex};
 
+use crate::codec::Packer;
 use crate::contract::blobs::{Blobs, Placement};
 use crate::contract::fact_log::{Appended, FactLog, Position, Unsettled};
 use crate::contract::index::{Changes, Index, Seen};
@@ -45,7 +46,10 @@ use crate::crypt::Cipher;
 use crate::frame::{CipherId, Record};
 use crate::measured::CommitStages;
 use crate::vault::chunk_rows;
+use crate::vault::elsewhere::distrusting;
 use crate::vault::follow::follow;
+use crate::vault::line::Line;
+use crate::vault::marks::Marks;
 use crate::vault::projection::Projection;
 use crate::vault::unit_rows::{self, Unread};
 use crate::{CommitError, StoreError, threads};
@@ -334,7 +338,13 @@ impl Committer {
     /// Starts writing behind the last commit.
     pub(crate) fn start(from: Start) -> Result<Self, StoreError> {
         let stages = CommitStages::new();
-        let writer = Writer { from, broken: None, stages: stages.clone() };
+        let writer = Writer {
+            from,
+            broken: None,
+            stages: stages.clone(),
+            marks: Marks::default(),
+            packer: Packer::new(),
+        };
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -513,6 +523,8 @@ struct Writer {
     from: Start,
     broken: Option<String>,
     stages: CommitStages,
+    marks: Marks,
+    packer: Packer,
 }
 
 /// What of a batch is to be written: which chunks and facts of which submissions, and what follows.
@@ -603,6 +615,7 @@ impl Writer {
             records.put_back(submissions, &chunks, &accepted);
         }
         written?;
+        self.marks.note(&self.from);
         if let Err(error) = self.end_parts(end_unit, end_log) {
             if let CommitError::Broken(why) = &error {
                 self.broken = Some(why.clone());
@@ -616,9 +629,12 @@ impl Writer {
     fn write_records(
         &mut self,
         records: &mut Records,
-        changes: Changes<'_>,
+        mut changes: Changes<'_>,
     ) -> Result<(), Stopped> {
         let index = self.from.index.clone();
+        if !records.facts.is_empty() {
+            records.facts.extend(self.tally(&mut changes)?);
+        }
         let mut changes = Some(changes);
         let mut placed = Vec::new();
         let mut rest = records.chunks.as_mut_slice();
@@ -644,6 +660,20 @@ impl Writer {
         }
     }
 
+    /// What the rows come to behind the facts of a batch, as a fact behind them: those who follow compare it.
+    fn tally(&mut self, changes: &mut Changes<'_>) -> Result<Option<Record>, CommitError> {
+        let Start { log, projection, cipher, at, .. } = &self.from;
+        let mut tally = || {
+            if log.place(at)?.is_none() {
+                return Ok(None);
+            }
+            let Some(plain) = projection.tally(changes)? else { return Ok(None) };
+            projection.apply(&plain, changes)?;
+            cipher.fact_record(&mut self.packer, &plain).map(Some)
+        };
+        tally().map_err(|error: StoreError| CommitError::Failed(error.to_string()))
+    }
+
     /// Ends what is full, or has to be ended: the next commit begins new ones.
     fn end_parts(&self, end_unit: bool, end_log: bool) -> Result<(), CommitError> {
         if end_log {
@@ -664,6 +694,12 @@ impl Writer {
     ) -> Result<(), Stopped> {
         let Start { log, blobs, .. } = &self.from;
         log.ready()?;
+        if !chunks.is_empty() && blobs.is_shared() {
+            // If another line is drawn before this commit is there, it is overtaken.
+            let line = Line::of(self.from.index.as_ref());
+            let line = line.map_err(|error| CommitError::Failed(error.to_string()))?;
+            blobs.rise(line.map_or(0, |line| line.line));
+        }
         let written = match chunks.is_empty() {
             true => None,
             false => Some(blobs.write(chunks)?),
@@ -686,6 +722,8 @@ impl Writer {
             self.from.at = self.follow()?;
             return Err(Stopped::Overtaken);
         };
+        let named = written.as_ref().map(|written| (&written.extent, written.places.len()));
+        blobs.note(named, &mut changes);
         self.from.at = at;
         placed.extend(written.into_iter().flat_map(|written| written.places));
         for (name, placement) in &*placed {
@@ -699,8 +737,10 @@ impl Writer {
     /// Has the index follow what others committed.
     fn follow(&self) -> Result<Position, CommitError> {
         let Start { log, blobs, index, projection, cipher, at, .. } = &self.from;
-        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), projection, cipher, at)
-            .map_err(|error| not_followed(&error))
+        let (log, blobs, index) = (log.as_ref(), blobs.as_ref(), index.as_ref());
+        let followed = follow(log, blobs, index, projection, cipher, Some(at), &|_| true);
+        let end = distrusting(index, followed).map_err(|error| not_followed(&error))?;
+        Ok(end.unwrap_or_else(|| at.clone()))
     }
 
     /// Whether there is room for what is new in a batch, beside what has to stay free. Where nothing in it depends on

@@ -3,8 +3,13 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::index::Tally;
 use crate::registry::SERVICE_FACTS;
-use crate::registry::vault::fact::{DROPPED, QUARANTINED, SWITCHED};
+use crate::registry::vault::fact::{
+    DROPPED, LINED, MOVED, MOVING, QUARANTINED, SNAPSHOTS, SWITCHED, TALLIED,
+};
+use crate::vault::line::Line;
+use crate::vault::snapshot::Pieces;
 
 /// What the vault itself acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,29 @@ pub(super) enum VaultFact {
     Dropped(Vec<(ChunkName, (u32, u64))>),
     /// A unit that was made of others' records stands for them from now on.
     Switched { to: u32, replaces: Vec<u32> },
+    /// What another back-end keeps of this store is being moved here: up to this place of the log there.
+    Moving(Vec<u8>),
+    /// All of it is here.
+    Moved(Arrived),
+    /// What a collection of shared units goes by. Each takes the place of the one before.
+    Lined(Line),
+    /// What the writer's rows come to behind the facts before it, of the same commit.
+    Tallied(Tally),
+    /// Which snapshots there are, and which pieces may be. Each takes the place of the one before.
+    Snapshots(Pieces),
+}
+
+/// What was moved into a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arrived {
+    /// The end of the log that it was moved from.
+    pub(super) at: Vec<u8>,
+    /// How many facts it has.
+    pub(super) facts: u64,
+    /// How many chunks there are.
+    pub(super) chunks: u64,
+    /// What both sides were compared by.
+    pub(super) digest: [u8; 32],
 }
 
 impl VaultFact {
@@ -35,6 +63,21 @@ impl VaultFact {
                 for old in replaces {
                     to.u32(*old);
                 }
+            }
+            Self::Moving(at) => {
+                to.u8(MOVING).bytes(at);
+            }
+            Self::Moved(Arrived { at, facts, chunks, digest }) => {
+                to.u8(MOVED).bytes(at).u64(*facts).u64(*chunks).raw(digest);
+            }
+            Self::Lined(line) => {
+                to.u8(LINED).raw(&line.encode());
+            }
+            Self::Snapshots(pieces) => {
+                to.u8(SNAPSHOTS).raw(&pieces.encode());
+            }
+            Self::Tallied(Tally { sessions, chunks, references }) => {
+                to.u8(TALLIED).u64(*sessions).u64(*chunks).u64(*references);
             }
         }
         to.finish()
@@ -66,6 +109,20 @@ impl VaultFact {
                         (0..count).map(|_| from.u32("unit")).collect::<Result<_, _>>()?;
                     Self::Switched { to, replaces }
                 }
+                MOVING => Self::Moving(from.bytes("a place")?.to_vec()),
+                MOVED => Self::Moved(Arrived {
+                    at: from.bytes("a place")?.to_vec(),
+                    facts: from.u64("facts")?,
+                    chunks: from.u64("chunks")?,
+                    digest: from.array("digest")?,
+                }),
+                LINED => Self::Lined(Line::read(from)?),
+                SNAPSHOTS => Self::Snapshots(Pieces::read(from)?),
+                TALLIED => Self::Tallied(Tally {
+                    sessions: from.u64("sessions")?,
+                    chunks: from.u64("chunks")?,
+                    references: from.u64("references")?,
+                }),
                 _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
             })
         };
@@ -76,6 +133,8 @@ impl VaultFact {
 
 #[cfg(test)]
 mod tests {
+    use lucid_core::time::Timestamp;
+
     use super::*;
 
     #[test]
@@ -88,6 +147,37 @@ mod tests {
             (
                 VaultFact::Switched { to: 0x8000_0001, replaces: vec![1, 2] },
                 "0301000080020000000100000002000000".to_owned(),
+            ),
+            (VaultFact::Moving(vec![5, 6]), "0e020000000506".to_owned()),
+            (
+                VaultFact::Moved(Arrived { at: vec![5], facts: 3, chunks: 4, digest: [0xdd; 32] }),
+                format!("0f010000000503000000000000000400000000000000{}", "dd".repeat(32)),
+            ),
+            (
+                VaultFact::Lined(Line {
+                    line: 7,
+                    taken: 1_024,
+                    drawn_at: Timestamp::from_micros(0x0102_0304),
+                    going: vec![2, 0x8000_0001],
+                }),
+                "0407000000000400000403020100000000020000000200000001000080".to_owned(),
+            ),
+            (
+                VaultFact::Tallied(Tally { sessions: 1, chunks: 2, references: 3 }),
+                "05010000000000000002000000000000000300000000000000".to_owned(),
+            ),
+            (
+                VaultFact::Snapshots(Pieces {
+                    snapshots: Vec::new(),
+                    hollow: 5,
+                    named: vec![[0xbb; 16]],
+                    going: vec![[0xcc; 16]; 2],
+                }),
+                format!(
+                    "0600000000050000000000000001000000{}02000000{}",
+                    "bb".repeat(16),
+                    "cc".repeat(32)
+                ),
             ),
         ] {
             let bytes = fact.encode();

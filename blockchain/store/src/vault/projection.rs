@@ -6,17 +6,19 @@
 //! A row says of which kinds facts were taken in. So a program that goes on where a later one stopped, with an index
 //! that is up to date, hears that there is something which it does not know, and leaves everything as it is.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::StoreError;
 use crate::contract::blobs::{UnitKind, Units};
-use crate::contract::index::{Changes, Index, Project};
+use crate::contract::index::{Changes, Index, Project, Tally};
 use crate::registry::SERVICE_FACTS;
 use crate::registry::vault::{fact, key};
 use crate::vault::chunk_rows;
 use crate::vault::facts::VaultFact;
+use crate::vault::moving::rows;
 use crate::vault::unit_rows::Switch;
+use crate::{Damage, StoreError};
 
 /// The row with the kinds of facts that were taken in: a bit for each.
 const KINDS: [u8; 1] = [key::KINDS];
@@ -43,6 +45,8 @@ impl Kinds {
 pub(crate) struct Projection {
     units: Arc<dyn Units>,
     owner: Arc<dyn Project>,
+    /// Whether what is not understood stops it.
+    is_strict: bool,
     /// The kinds that are in the row for good, so that it is not read for every fact.
     noted: [AtomicBool; 256],
 }
@@ -50,7 +54,23 @@ pub(crate) struct Projection {
 impl Projection {
     /// Over these units, and for this owner.
     pub(crate) fn new(units: Arc<dyn Units>, owner: Arc<dyn Project>) -> Self {
-        Self { units, owner, noted: [const { AtomicBool::new(false) }; 256] }
+        Self { units, owner, is_strict: false, noted: [const { AtomicBool::new(false) }; 256] }
+    }
+
+    /// One that passes nothing over: where several follow one log, copies would differ for ever.
+    pub(crate) fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
+    }
+
+    /// The same, for another index.
+    pub(crate) fn anew(&self) -> Self {
+        let anew = Self::new(self.units.clone(), self.owner.clone());
+        Self { is_strict: self.is_strict, ..anew }
+    }
+
+    /// The fact that says what the rows come to, where the owner counts.
+    pub(crate) fn tally(&self, rows: &Changes<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.owner.tally(rows)?.map(|tally| VaultFact::Tallied(tally).encode()))
     }
 
     /// Refuses an index with facts that a later version wrote.
@@ -85,8 +105,17 @@ impl Projection {
         Ok(())
     }
 
-    /// Makes rows of a fact. One of the vault's that is not understood is reported and passed over; one of a kind that
-    /// only a later version knows is an error.
+    /// Reports what is not understood and passes it over; or refuses it, where it is strict.
+    fn pass_over(&self, what: &'static str, why: impl Display) -> Result<(), StoreError> {
+        if self.is_strict {
+            return Err(StoreError::Damaged(Damage::new("the log", 0, format!("{what}: {why}"))));
+        }
+        tracing::error!(%why, "{what} and was passed over");
+        Ok(())
+    }
+
+    /// Makes rows of a fact. One that is not understood is passed over, or refused; one of a kind that only a later
+    /// version knows is an error.
     pub(crate) fn apply(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         if let Some(kind) = fact.first() {
             if !self.knows(*kind) {
@@ -95,7 +124,10 @@ impl Projection {
             self.note(*kind, changes)?;
         }
         match VaultFact::decode(fact) {
-            None => self.owner.project(fact, changes),
+            None => match self.is_strict.then(|| self.owner.fault(fact)).flatten() {
+                Some(fault) => self.pass_over("a fact is not understood", fault),
+                None => self.owner.project(fact, changes),
+            },
             Some(Ok(VaultFact::Quarantined(name, place))) => {
                 chunk_rows::quarantine(changes, &name, place)
             }
@@ -108,16 +140,44 @@ impl Projection {
                 if units.kind(to) == Some(UnitKind::Made) && replaces.iter().all(is_one) {
                     Switch::read(units, to, &replaces, changes)?.project(changes)
                 } else {
-                    tracing::error!(to, "a fact of the store names no unit and was passed over");
-                    Ok(())
+                    self.pass_over("a fact of the store names no unit", to)
                 }
             }
-            Some(Err(fault)) => {
-                tracing::error!(%fault, "a fact of the store is not understood and was passed over");
+            Some(Ok(VaultFact::Moving(at))) => {
+                rows::begin(changes, at);
                 Ok(())
             }
+            Some(Ok(VaultFact::Moved(_))) => {
+                rows::end(changes);
+                Ok(())
+            }
+            Some(Ok(VaultFact::Lined(line))) => {
+                line.put(changes);
+                Ok(())
+            }
+            Some(Ok(VaultFact::Snapshots(pieces))) => {
+                pieces.put(changes);
+                Ok(())
+            }
+            // Elsewhere than where several follow, facts that the writer counted may have gone since.
+            Some(Ok(VaultFact::Tallied(theirs))) => match self.owner.tally(changes)? {
+                Some(ours) if ours != theirs && self.is_strict => Err(differs(ours, theirs)),
+                _ => Ok(()),
+            },
+            Some(Err(fault)) => self.pass_over("a fact of the store is not understood", fault),
         }
     }
+}
+
+fn differs(ours: Tally, theirs: Tally) -> StoreError {
+    let counts = |Tally { sessions, chunks, references }: Tally| {
+        format!("{sessions} sessions, {chunks} chunks and {references} references")
+    };
+    StoreError::Index(format!(
+        "it has come to {}, and the writer of the commit to {}: make it anew by `lucid reindex`",
+        counts(ours),
+        counts(theirs),
+    ))
 }
 
 fn newer() -> StoreError {

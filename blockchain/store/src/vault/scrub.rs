@@ -5,11 +5,12 @@
 //! the round. Copies are looked for once, for all damaged chunks together: it takes a look at every unit.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
-use crate::contract::blobs::{Contents, Placement, UnitKind};
+use crate::contract::blobs::{Contents, Missed, Placement, UnitKind};
 use crate::contract::fact_log::Reread;
 use crate::crypt::Unopened;
 use crate::frame::{self, Header, Record, RecordKind};
@@ -187,23 +188,50 @@ impl Reader<'_> {
     }
 
     /// Names the units from one number up to the next that is there, or to the end: those that should be
-    /// there, and whose loss nobody has accepted.
+    /// there, and whose loss nobody has accepted. Returns the first of them that is there after all.
     fn name_gap(
         &mut self,
         from: u32,
         next: Option<u32>,
         rewritten: &[u32],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<u32>, StoreError> {
         let blobs = self.vault.blobs();
         let before = |last: u32| next.map_or(last, |next| last.min(next.saturating_sub(1)));
-        let mut lost = vec![from.max(1)..=before(blobs.begun())];
         let skipped = rewritten.iter().filter(|number| (from..=before(u32::MAX)).contains(number));
-        lost.extend(skipped.map(|number| *number..=*number));
-        unit_rows::keep_lost(self.vault.index(), &mut lost)?;
-        unit_rows::leave_accepted(self.vault.unread(), &mut lost);
+        let mut made: Vec<_> = skipped.map(|number| *number..=*number).collect();
+        self.keep_lost(&mut made)?;
+        let (mut lost, mut back) = (vec![from.max(1)..=before(blobs.begun())], None);
+        for number in made.into_iter().flatten() {
+            match blobs.look_again(number)? {
+                Missed::Lost => lost.push(number..=number),
+                Missed::NotNow => {
+                    let unit = blobs.title(number);
+                    tracing::warn!(unit, "a unit is not found, and will be looked for again");
+                }
+                Missed::There => {
+                    back = Some(number);
+                    break;
+                }
+            }
+        }
+        // Those behind it have their turn when the round is there.
+        if let Some(back) = back {
+            lost.retain_mut(|gap| {
+                *gap = *gap.start()..=(*gap.end()).min(back.saturating_sub(1));
+                !gap.is_empty()
+            });
+        }
+        self.keep_lost(&mut lost)?;
         for numbers in lost {
             self.found(Damage::missing(numbers, |unit| blobs.title(unit)), None);
         }
+        Ok(back)
+    }
+
+    /// Of units that are not there, keeps those that are lost.
+    fn keep_lost(&self, missing: &mut Vec<RangeInclusive<u32>>) -> Result<(), StoreError> {
+        unit_rows::keep_lost(self.vault.index(), missing)?;
+        unit_rows::leave_accepted(self.vault.unread(), missing);
         Ok(())
     }
 
@@ -218,8 +246,8 @@ impl Reader<'_> {
         let known = unit_rows::rewritten(self.vault.index())?;
         let numbers = self.numbers()?;
         let number = numbers.into_iter().filter(|number| *number >= cursor.number).min();
-        self.name_gap(cursor.number, number, &known)?;
-        let Some(number) = number else { return Ok(None) };
+        let back = self.name_gap(cursor.number, number, &known)?;
+        let Some(number) = back.or(number) else { return Ok(None) };
         let from = if number == cursor.number { cursor.offset } else { 0 };
         let next = number.checked_add(1).map(|number| Cursor { chunks: true, number, offset: 0 });
         let mut chunks = match blobs.contents(number, from)? {

@@ -49,6 +49,11 @@ pub fn is_rewritten(index: &dyn Index, unit: u32) -> Result<bool, StoreError> {
     Ok(index.get(&numbered_key(REWRITTEN, unit))?.is_some())
 }
 
+/// Whether a unit will have been written from others, and switched to.
+pub fn is_rewritten_in(changes: &Changes<'_>, unit: u32) -> Result<bool, StoreError> {
+    Ok(changes.get(&numbered_key(REWRITTEN, unit))?.is_some())
+}
+
 /// The units that were written from others, replaced ones among them.
 pub fn rewritten(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
     let rows = index.scan(&[REWRITTEN], &[REWRITTEN + 1], usize::MAX, false)?;

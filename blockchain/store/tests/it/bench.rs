@@ -129,6 +129,7 @@ pub fn options(encrypt: bool, root_key_file: Option<PathBuf>) -> Options {
         passphrase: None,
         owner: "the tests".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     }
 }

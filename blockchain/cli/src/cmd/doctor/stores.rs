@@ -17,7 +17,8 @@ use lucid_core::words::many_do;
 use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_http::serve::LOCAL_SOCKET as SOCKET;
 use lucid_store::StoreError;
-use lucid_store::files::folder::{RUN, clock_fault};
+use lucid_store::backend::{Keeper, Pulse};
+use lucid_store::files::folder::{DataFolder, RUN, clock_fault};
 
 use super::finding::{Finding, State, ago};
 use crate::cmd::{Home, clock};
@@ -67,6 +68,7 @@ pub fn of_data_chain(home: &Home, at: Timestamp, checks: &mut Vec<Finding>) -> a
         (Some(why), _) => Finding::said(State::Wrong, ("store", FOLDER_OWNER), &why),
         (None, places) => damage(FOLDER_OWNER, places as u64),
     });
+    checks.extend(place.pulse().into_iter().map(|pulse| kept(FOLDER_OWNER, pulse)));
     checks.push(anchors(FOLDER_OWNER, place.waiting_since()?, at));
     checks.push(scrubbed(FOLDER_OWNER, &place.scrub()?, at));
     Box::new(place).close()
@@ -107,6 +109,8 @@ pub fn of_block_manager(
         Some(why) => Finding::said(State::Wrong, ("store", CHAIN_FOLDER), &why),
         None => damage(CHAIN_FOLDER, opened.damage().len() as u64),
     });
+    let pulse = opened.folder().map(DataFolder::pulse).unwrap_or_default();
+    checks.extend(pulse.into_iter().map(|pulse| kept(CHAIN_FOLDER, pulse)));
     let tip = opened.tip_time()?;
     match check_clock(&opened.vault, tip, at) {
         Err(error) => {
@@ -175,6 +179,29 @@ fn damage(of: &str, places: u64) -> Finding {
             "`lucid verify --all` names them; see what OPERATING says of damage",
         ),
     }
+}
+
+/// A server that has what is not in the folder.
+fn kept(of: &str, pulse: Pulse) -> Finding {
+    let Pulse { keeper, title, fault } = pulse;
+    let what = if keeper == Keeper::S3 { "chunks are" } else { "the log is" };
+    match fault {
+        None => Finding::ok("kept", of, format!("{what} in {title}, which answers")),
+        Some(why) => Finding::new(
+            State::Wrong,
+            ("kept", of),
+            format!("{what} in {title}, which is no use now: {why}"),
+            "look at that server, and at the way to it",
+        ),
+    }
+}
+
+/// Where a service that runs says that things are; nothing where all is in its folder. Its health says whether that
+/// answers.
+fn told_kept(of: &str, status: &Status) -> Option<Finding> {
+    let at = status.counts.get("kept")?.get("at")?.as_array()?;
+    let at: Vec<&str> = at.iter().filter_map(|title| title.as_str()).collect();
+    (!at.is_empty()).then(|| Finding::ok("kept", of, format!("it is in {}", at.join(", and in "))))
 }
 
 fn anchors(of: &str, since: Option<Timestamp>, at: Timestamp) -> Finding {
@@ -265,6 +292,7 @@ fn told(
         Ok(status) => {
             let number = |name| status.counts.get(name).and_then(|value| value.as_u64());
             checks.push(damage(of, number("damaged_places").unwrap_or(0)));
+            checks.extend(told_kept(of, &status));
             let age = number("unanchored_age_seconds").filter(|age| *age > 0);
             let age = age.and_then(|age| i64::try_from(age).ok());
             checks.push(anchors(of, age.map(|age| at.plus_seconds(-age)), at));

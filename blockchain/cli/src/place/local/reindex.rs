@@ -13,7 +13,7 @@ use crate::cmd::Home;
 
 /// Whose own folder `--data` itself is, where it is none that holds those of both services: `LUCID_DATA_DIR`
 /// of one.
-fn own_folder_of(home: &Home) -> Option<String> {
+pub(super) fn own_folder_of(home: &Home) -> Option<String> {
     [STORE.to_owned(), copy_name(STORE)].iter().find_map(|name| {
         let text = std::fs::read_to_string(home.data.join(name)).ok()?;
         let label = parse_label(&text, STORE_TITLE).ok()?;

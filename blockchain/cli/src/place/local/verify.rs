@@ -1,4 +1,6 @@
 //! Verifying a folder: its files, its sessions, the chain beside it, and that all of them are of one time.
+//!
+//! In one file because each of these looks at what the others leave open.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -31,8 +33,8 @@ use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
+use lucid_store::backend::{Given, Kept, opening};
 use lucid_store::contract::chain::{ChainStore, Stretch};
-use lucid_store::files::audit::audit;
 use lucid_store::files::chain;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::folder::is_store;
@@ -49,6 +51,7 @@ struct FolderFacts<'a> {
     store: [u8; 16],
     vault: &'a Vault,
     damage: &'a [lucid_store::Damage],
+    kept: Kept,
 }
 
 fn findings(id: &SessionId, verified: SessionVerified) -> Findings {
@@ -97,6 +100,7 @@ impl VerifySessions for Local {
             store: self.data.folder.store,
             vault: &self.data.vault,
             damage: &self.data.damage(),
+            kept: self.data.folder.kept,
         };
         let suspects = self.verify_folder(&disk, FOLDER_OWNER, &mut all, &facts, progress)?;
         let mut ids = Vec::new();
@@ -156,7 +160,7 @@ impl Local {
         opened: &FolderFacts<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> anyhow::Result<HashSet<(u32, u64)>> {
-        let found = audit(disk, Some(opened.vault.cipher()), opened.store, None, progress)?;
+        let found = opening::audit(disk, opened.kept, opened.vault, opened.store, progress)?;
         findings.records += found.records;
         findings.bytes += found.plain_bytes;
         let suspects =
@@ -215,6 +219,8 @@ impl Local {
             let options = manager::Options {
                 create: false,
                 blocks: None,
+                // Only a chain in files is ever succeeded.
+                given: Given::default(),
                 ..manager_options(&self.home, &self.owner, &folder)
             };
             let opened = reading::open(
@@ -318,10 +324,19 @@ impl Local {
         now: Timestamp,
         all: &mut Findings,
     ) -> anyhow::Result<()> {
-        let facts =
-            FolderFacts { store: opened.store, vault: &opened.vault, damage: &opened.damage() };
+        let facts = FolderFacts {
+            store: opened.store,
+            vault: &opened.vault,
+            damage: &opened.damage(),
+            kept: opened.kept(),
+        };
         self.verify_folder(&opened.disk, folder, all, &facts, &|_, _| {})?;
-        for damage in chain::audit::audit(opened.disk.as_ref(), opened.store)? {
+        // The files of blocks, where there are any. Elsewhere a block is read whole when it is validated.
+        let damaged = match opened.kept().is_here() {
+            true => chain::audit::audit(opened.disk.as_ref(), opened.store)?,
+            false => Vec::new(),
+        };
+        for damage in damaged {
             let damage = format!("{folder}/{damage}");
             if !all.damage.contains(&damage) {
                 all.damage.push(damage);

@@ -9,7 +9,7 @@ use lucid_core::time::Timestamp;
 use lucid_store::contract::fact_log::Condensed;
 use lucid_store::contract::index::Index;
 use lucid_store::vault::Vault;
-use lucid_store::vault::collect::{Collected, Survey};
+use lucid_store::vault::collect::{Cleared, Collected, Survey};
 use lucid_store::vault::scrub::Standing;
 
 use crate::anchoring::AnchorEngine;
@@ -178,6 +178,11 @@ pub fn collect_garbage(
     garbage.collected = collection
         .run(&live, &is_free, &mut |done, total| watch(GarbageStage::Rewriting, done, total))?;
     if !garbage.collected.stopped {
+        let cleared = collection.clear(now)?;
+        if cleared != Cleared::default() {
+            let Cleared { units_removed, units_going } = cleared;
+            tracing::info!(units_removed, units_going, "units that were left over were cleared");
+        }
         garbage.condensed = collection
             .condense(&|fact| matters(vault, fact), &mut |done, total| {
                 watch(GarbageStage::Condensing, done, total)

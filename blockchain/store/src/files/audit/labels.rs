@@ -2,6 +2,7 @@
 //! export that was verified, on which nothing hangs.
 
 use super::Audit;
+use crate::backend::bare_form;
 use crate::files::disk::{self, Disk};
 use crate::files::folder::{self, Lines, copy_name, keys, read_copy};
 use crate::{Damage, StoreError};
@@ -9,7 +10,7 @@ use crate::{Damage, StoreError};
 /// Reads both copies of every label file.
 pub(super) fn audit(disk: &dyn Disk, found: &mut Audit) -> Result<(), StoreError> {
     let keyed = audit_pair(disk, "", folder::STORE, folder::STORE_TITLE, found)?
-        .is_some_and(|lines| lines.get("names").is_some_and(|names| names.as_str() == "keyed"));
+        .is_some_and(|lines| lines.get("names").is_some_and(|names| bare_form(names) == "keyed"));
     let names =
         disk.list(folder::KEYS).map_err(StoreError::io(format!("listing {}/", folder::KEYS)))?;
     let mut bases: Vec<String> = Vec::new();

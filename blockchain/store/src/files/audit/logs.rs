@@ -5,9 +5,9 @@ use lucid_core::words::many_do;
 use std::sync::Arc;
 
 use super::pool::Work;
-use super::{Auditor, Range};
+use super::{Auditor, OtherHalf, Range};
 use crate::files::disk::DiskFile;
-use crate::files::log::{self, Beginning, Commit, FileHeader, Summary};
+use crate::files::log::{self, Beginning, Commit, FileHeader, Places, Summary};
 use crate::files::segment;
 use crate::files::watermark::Watermark;
 use crate::frame::{Header, HeadersDigest, RecordKind, Scanner, Step};
@@ -28,11 +28,14 @@ struct Batch {
     facts: u32,
     digest: HeadersDigest,
     damaged: bool,
+    /// Which ranges of units elsewhere its commits answer for.
+    ranges: Vec<(u32, Range)>,
 }
 
 impl Batch {
     fn from(start: u64) -> Self {
-        Self { start, facts: 0, digest: HeadersDigest::new(), damaged: false }
+        let (digest, ranges) = (HeadersDigest::new(), Vec::new());
+        Self { start, facts: 0, digest, damaged: false, ranges }
     }
 }
 
@@ -214,6 +217,14 @@ impl Auditor<'_> {
                     batch.digest.add(&header);
                     work.add(file, &path, offset, header);
                 }
+                RecordKind::Places if matches!(self.other, Some(OtherHalf::Chunks(_))) => {
+                    work.passed(header.record_bytes());
+                    batch.facts = batch.facts.saturating_add(1);
+                    batch.digest.add(&header);
+                    let last = walk.chain.number;
+                    let range = self.places(file.as_ref(), (&path, offset), &header, last)?;
+                    batch.ranges.extend(range);
+                }
                 RecordKind::Commit => {
                     work.passed(header.record_bytes());
                     self.found.commits += 1;
@@ -237,6 +248,30 @@ impl Auditor<'_> {
             self.log_was_damaged = true;
         }
         Ok(())
+    }
+
+    /// Where chunks of the commit behind the last one are that are kept elsewhere.
+    fn places(
+        &mut self,
+        file: &dyn DiskFile,
+        (path, offset): (&str, u64),
+        header: &Header,
+        last: u64,
+    ) -> Result<Option<(u32, Range)>, StoreError> {
+        let Some(payload) = self.small_payload(file, path, offset, header)? else {
+            return Ok(None);
+        };
+        Ok(match Places::decode(&payload) {
+            Err(fault) => {
+                self.damage(path, offset, &fault.to_string());
+                None
+            }
+            Ok(Places { extent, .. }) => {
+                let (from, to, digest) = (extent.from, extent.to, extent.digest);
+                let (commit, log) = (last.saturating_add(1), format!("{path} at byte {offset}"));
+                Some((extent.unit, Range { commit, from, to, digest, log }))
+            }
+        })
     }
 
     /// The first record of a log file: this store's, this number's, behind that commit.
@@ -314,12 +349,20 @@ impl Auditor<'_> {
             self.damage(path, offset, "the summary's facts are not the ones before it");
         }
         walk.chain = Chain { number: summary.number, digest: summary.digest, known: true };
+        self.answers_for(batch.ranges);
         self.log_end = (number, offset + header.record_bytes());
         self.summed = self.summed.max((summary.segment, summary.segment_to));
         // What a mark named in here was condensed since.
         walk.marks.retain(|mark| mark.commit > summary.number);
         walk.last = None;
         Ok(())
+    }
+
+    /// Notes what of units elsewhere the commits of a batch answer for.
+    fn answers_for(&mut self, ranges: Vec<(u32, Range)>) {
+        for (unit, range) in ranges {
+            self.ranges.entry(unit).or_default().push(range);
+        }
     }
 
     fn commit(
@@ -362,6 +405,7 @@ impl Auditor<'_> {
             self.log_was_damaged = true;
         }
         walk.chain = Chain { number: commit.number, digest: header.name, known: true };
+        self.answers_for(batch.ranges);
         let end = offset + header.record_bytes();
         self.log_end = (number, end);
         walk.pass(number, end);

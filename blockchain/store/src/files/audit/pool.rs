@@ -38,7 +38,7 @@ pub(super) struct Checked {
     pub unopened: DamageList,
     /// Why something could not be read, if that says nothing about what is stored.
     pub failed: Option<StoreError>,
-    bytes: u64,
+    pub bytes: u64,
 }
 
 /// The walk's end of the pool.
@@ -121,7 +121,8 @@ impl Work<'_> {
         }
     }
 
-    fn take(&mut self, checked: Checked) {
+    /// Adds what was found.
+    pub fn take(&mut self, checked: Checked) {
         self.sum.opened += checked.opened;
         self.sum.plain_bytes += checked.plain_bytes;
         self.sum.bytes += checked.bytes;
@@ -144,7 +145,7 @@ impl Work<'_> {
 }
 
 fn work(cipher: Option<&Cipher>, taken: &Mutex<Receiver<Neighbours>>, results: &Sender<Checked>) {
-    let mut bench = Bench { packer: Packer::new(), bytes: Vec::new(), room: Vec::new() };
+    let mut bench = Bench::default();
     loop {
         let next = taken.lock().recv();
         let Ok(stretch) = next else { return };
@@ -155,7 +156,8 @@ fn work(cipher: Option<&Cipher>, taken: &Mutex<Receiver<Neighbours>>, results: &
 }
 
 /// What one worker keeps.
-struct Bench {
+#[derive(Default)]
+pub(super) struct Bench {
     packer: Packer,
     bytes: Vec<u8>,
     room: Vec<u8>,
@@ -188,25 +190,60 @@ impl Bench {
                     }
                 }
             }
-            let outcome = match cipher {
-                Some(cipher) => cipher.check(&mut self.packer, header, payload, &mut self.room),
-                None if header.matches(payload) => continue,
-                None => Err("the record's payload does not match its digest".into()),
-            };
-            match outcome {
-                Ok(()) => {
-                    checked.opened += 1;
-                    checked.plain_bytes += u64::from(header.plain_length);
-                }
-                Err(why) => {
-                    let place = Damage::new(&*stretch.path, *offset, &why);
-                    match why {
-                        Unopened::Damaged(_) => checked.damage.push(place),
-                        Unopened::NoKey(_) => checked.unopened.push(place),
-                    }
-                }
-            }
+            let (packer, room) = (&mut self.packer, &mut self.room);
+            let outcome = opened(cipher, packer, room, header, payload);
+            note(&mut checked, outcome, (&stretch.path, *offset), header);
         }
         checked
+    }
+
+    /// Opens a record that is in memory.
+    pub fn check_one(
+        &mut self,
+        cipher: Option<&Cipher>,
+        header: &Header,
+        payload: &mut [u8],
+        place: (&str, u64),
+        checked: &mut Checked,
+    ) {
+        let outcome = opened(cipher, &mut self.packer, &mut self.room, header, payload);
+        note(checked, outcome, place, header);
+    }
+}
+
+/// Opens a record; without keys its payload is compared with its digest only, which is `Ok(false)`.
+fn opened(
+    cipher: Option<&Cipher>,
+    packer: &mut Packer,
+    room: &mut Vec<u8>,
+    header: &Header,
+    payload: &mut [u8],
+) -> Result<bool, Unopened> {
+    match cipher {
+        Some(cipher) => cipher.check(packer, header, payload, room).map(|()| true),
+        None if header.matches(payload) => Ok(false),
+        None => Err("the record's payload does not match its digest".into()),
+    }
+}
+
+fn note(
+    checked: &mut Checked,
+    outcome: Result<bool, Unopened>,
+    (file, offset): (&str, u64),
+    header: &Header,
+) {
+    match outcome {
+        Ok(true) => {
+            checked.opened += 1;
+            checked.plain_bytes += u64::from(header.plain_length);
+        }
+        Ok(false) => {}
+        Err(why) => {
+            let place = Damage::new(file, offset, &why);
+            match why {
+                Unopened::Damaged(_) => checked.damage.push(place),
+                Unopened::NoKey(_) => checked.unopened.push(place),
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use lucid_core::digest::ChunkName;
 use lucid_core::words::many_do;
 
 use super::pool::Work;
-use super::{Auditor, Range};
+use super::{Auditor, OtherHalf, Range};
 use crate::files::disk::{Disk, DiskFile};
 use crate::files::log::FileHeader;
 use crate::files::rewrite::RewrittenHeader;
@@ -261,7 +261,13 @@ impl Auditor<'_> {
                 let behind = at + header.record_bytes();
                 self.damage(&path, behind, "the trailer behind the footer is damaged");
                 work.passed(walk.length.saturating_sub(at));
-                self.footer(file.as_ref(), walk, at, &header)
+                let zone = self.chunk_zone;
+                let ending = self.footer(file.as_ref(), walk, at, &header);
+                if self.is_log_elsewhere() {
+                    // Both are written at once: without the trailer, the footer was not synced.
+                    self.chunk_zone = zone;
+                }
+                ending
             }
             (None, Some(at)) => {
                 work.passed(walk.length.saturating_sub(at));
@@ -459,6 +465,10 @@ impl Auditor<'_> {
         }
     }
 
+    fn is_log_elsewhere(&self) -> bool {
+        matches!(self.other, Some(OtherHalf::Log(_)))
+    }
+
     /// Whether the segment goes as far as a mark says, and whether something follows the last commit.
     fn ends_where_marked(&mut self, walk: &SegmentWalk) {
         let marked = self.marks.iter().filter(|mark| mark.segment == walk.number);
@@ -472,7 +482,8 @@ impl Auditor<'_> {
         let from = if walk.number == number { offset } else { walk.begun };
         // Behind the last commit there is nothing in an open segment, and a footer in one that ended.
         let open = walk.number >= number.max(self.chunk_zone.0);
-        if open && walk.length > from && !self.log_was_damaged {
+        // Under a log that is kept elsewhere whole records may stand there, whose commits may still come.
+        if !self.is_log_elsewhere() && open && walk.length > from && !self.log_was_damaged {
             self.found.torn.push(Damage::new(
                 &*walk.path,
                 from,

@@ -9,7 +9,7 @@ use super::FileLog;
 use super::walk::{Met, Walk, Walked};
 use crate::contract::fact_log::{Condensed, Condensing};
 use crate::files::disk::{Disk, DiskFile};
-use crate::files::log::{self, Commit, Summary};
+use crate::files::log::{self, Commit, Places, Summary};
 use crate::files::segment;
 use crate::frame::{Header, HeadersDigest, Record, RecordKind};
 use crate::{Damage, StoreError};
@@ -17,8 +17,19 @@ use crate::{Damage, StoreError};
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
 const BATCH_BYTES: u64 = 1 << 20;
 
-/// Whether a fact has to stay.
-type Matters<'a> = dyn Fn(&Record, &str, u64) -> Result<bool, StoreError> + 'a;
+/// Whether a record of a batch has to stay: a fact that matters, or places in a unit that is there.
+fn stays(
+    how: &Condensing<'_>,
+    record: &Record,
+    walked: &Walked,
+    offset: u64,
+) -> Result<bool, StoreError> {
+    if record.header.kind != RecordKind::Places {
+        return (how.matters)(record, &walked.path, offset);
+    }
+    let places = Places::decode(&record.payload).map_err(|fault| damaged(walked, offset, fault))?;
+    (how.stands)(places.extent.unit)
+}
 
 /// Condenses every log file of which over a third does not matter any more, the newest included: it is ended
 /// first.
@@ -27,8 +38,10 @@ pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Conden
     let disk = log.disk.as_ref();
     // A fact that goes because its segment is no more must not come to be needed by a name that reappears after
     // a power cut.
-    let context = StoreError::io(format!("syncing {}/", segment::FOLDER));
-    disk.sync_folder(segment::FOLDER).map_err(context)?;
+    if !log.chunks_are_elsewhere {
+        let context = StoreError::io(format!("syncing {}/", segment::FOLDER));
+        disk.sync_folder(segment::FOLDER).map_err(context)?;
+    }
     let newest = *log.ends.lock();
     let listed = log::listed(disk, &log.store, newest.log)?;
     if let Some(gap) = listed.missing.into_iter().next() {
@@ -38,7 +51,7 @@ pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Conden
     let (mut passed, total) = (0, up_to(newest).bytes()?);
     for number in listed.files {
         let mut file = up_to(newest).open(number)?.map_err(StoreError::Damaged)?;
-        let kept = weigh(&file, how.matters)?;
+        let kept = weigh(&file, how)?;
         passed += file.bytes();
         let worth = number < newest.log || file.bytes() - kept >= BATCH_BYTES;
         if worth && kept * 3 < file.bytes() * 2 {
@@ -52,7 +65,7 @@ pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Conden
                 }
                 file = up_to(now).open(number)?.map_err(StoreError::Damaged)?;
             }
-            let (removed, length) = write_anew(&file, disk, how.matters)?;
+            let (removed, length) = write_anew(&file, disk, how)?;
             done.logs_rewritten += 1;
             done.facts_removed += removed;
             done.bytes_freed += file.bytes().saturating_sub(length);
@@ -87,12 +100,14 @@ fn damaged(walked: &Walked, offset: u64, why: impl std::fmt::Display) -> StoreEr
 }
 
 /// Bytes of what has to stay: facts that matter, and what is not a fact nor the end of a batch.
-fn weigh(walked: &Walked, matters: &Matters<'_>) -> Result<u64, StoreError> {
+fn weigh(walked: &Walked, how: &Condensing<'_>) -> Result<u64, StoreError> {
     let mut kept = 0;
     each_record(walked, |offset, header, payload| {
         let bytes = header.record_bytes();
         let stays = match header.kind {
-            RecordKind::Fact => matters(&Record { header, payload }, &walked.path, offset)?,
+            RecordKind::Fact | RecordKind::Places => {
+                stays(how, &Record { header, payload }, walked, offset)?
+            }
             RecordKind::Commit => false,
             _ => true,
         };
@@ -106,7 +121,7 @@ fn weigh(walked: &Walked, matters: &Matters<'_>) -> Result<u64, StoreError> {
 fn write_anew(
     walked: &Walked,
     disk: &dyn Disk,
-    matters: &Matters<'_>,
+    how: &Condensing<'_>,
 ) -> Result<(u64, u64), StoreError> {
     let fresh = log::fresh_path(walked.number);
     let context = || StoreError::io(format!("writing {fresh}"));
@@ -117,12 +132,12 @@ fn write_anew(
     let mut previous = None;
     each_record(walked, |offset, header, payload| {
         match header.kind {
-            RecordKind::Fact => {
+            RecordKind::Fact | RecordKind::Places => {
                 let fact = Record { header, payload };
-                if matters(&fact, &walked.path, offset)? {
+                if stays(how, &fact, walked, offset)? {
                     batch.add(&fact.header);
                     draft.add(&fact.header, &fact.payload)?;
-                } else {
+                } else if fact.header.kind == RecordKind::Fact {
                     removed += 1;
                 }
             }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::label::{Labels, Lines, label_lines, label_value, parse_label, read_label, write_label};
 use super::{KEY_TITLE, KEYS, Options, STORE, STORE_TITLE, keys};
+use crate::backend::{Kept, bare_form};
 use crate::contract::lock::{Created, Lock};
 use crate::crypt::{Secret, random};
 use crate::files::disk::{self, Disk};
@@ -25,16 +26,11 @@ pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreErro
     if options.encrypt {
         keys::keep_or_make(disk, options)?;
     }
-    let lines = [
-        ("id", hex::encode(random::<16>()?)),
-        ("service", options.service.to_owned()),
-        ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
-        ("created", options.now.clone()),
-    ]
-    .map(|(key, value)| (key, Zeroizing::new(value)));
+    let identity =
+        Identity { id: random()?, keyed: options.encrypt, kept: options.given.kept(), copy: None };
     // If another start created the store meanwhile, this one opens it.
     let (Created::Here | Created::There(_)) =
-        lock.create(STORE, label_value(STORE_TITLE, &lines).as_bytes())?;
+        lock.create(STORE, identity.label(options.service, &options.now).as_bytes())?;
     Ok(())
 }
 
@@ -64,11 +60,45 @@ pub(super) fn unusable(why: StoreError) -> StoreError {
     ))
 }
 
+/// The line of a label that tells a folder from every other.
+const COPY: &str = "copy";
+
 /// What `STORE` says.
 pub(super) struct Identity {
     pub(super) id: [u8; 16],
     /// Whether names and payloads are under keys.
     pub(super) keyed: bool,
+    /// What is kept where.
+    pub(super) kept: Kept,
+    /// What tells this folder from every other, where a database serves one folder alone.
+    pub(super) copy: Option<[u8; 16]>,
+}
+
+impl Identity {
+    /// What is written into `STORE`, but for its checksum.
+    pub(super) fn label(&self, service: &str, created: &str) -> Zeroizing<String> {
+        let form = if self.keyed { "keyed" } else { "plain" };
+        let mut lines = vec![
+            ("id", hex::encode(self.id)),
+            ("service", service.to_owned()),
+            ("names", self.kept.names(form)),
+            ("created", created.to_owned()),
+        ];
+        lines.extend(self.kept.lines());
+        lines.extend(self.copy.map(|copy| (COPY, hex::encode(copy))));
+        let lines: Vec<_> =
+            lines.into_iter().map(|(key, value)| (key, Zeroizing::new(value))).collect();
+        label_value(STORE_TITLE, &lines)
+    }
+}
+
+/// Whether names are under keys, as the line of a label says it.
+pub(super) fn is_keyed(names: &str) -> Option<bool> {
+    match bare_form(names) {
+        "keyed" => Some(true),
+        "plain" => Some(false),
+        _ => None,
+    }
 }
 
 pub(super) fn read_store(
@@ -88,23 +118,26 @@ pub(super) fn read_store(
     let text = lines.get("id").map_or("", |text| text.as_str());
     hex::decode_to_slice(text, &mut id)
         .map_err(|_| StoreError::Folder(format!("{STORE} has no store id")))?;
-    let keyed = match lines.get("names").map(|text| text.as_str()) {
-        Some("keyed") => true,
-        Some("plain") => false,
-        _ => {
-            return Err(StoreError::Folder(format!(
-                "{STORE} names no form of names; it was written by a newer version of Lucid: use that \
-                 version"
-            )));
-        }
+    let newer = |what: &str| {
+        StoreError::Folder(format!(
+            "{STORE} names no {what}; it was written by a newer version of Lucid: use that version"
+        ))
     };
-    Ok(Identity { id, keyed })
+    let keyed = lines.get("names").and_then(|text| is_keyed(text));
+    let keyed = keyed.ok_or_else(|| newer("form of names"))?;
+    let kept = Kept::read(|line| lines.get(line).map(|text| text.as_str()));
+    let kept = kept.ok_or_else(|| newer("place of its log or chunks that is known"))?;
+    let copy = lines.get(COPY).and_then(|text| {
+        let mut copy = [0; 16];
+        hex::decode_to_slice(text.as_str(), &mut copy).ok().map(|()| copy)
+    });
+    Ok(Identity { id, keyed, kept, copy })
 }
 
 /// Whether the store is one without encryption.
 pub(super) fn read_plain(disk: &dyn Disk) -> Result<bool, StoreError> {
     let lines = read_label(disk, "", STORE, STORE_TITLE, &mut Vec::new())?;
-    Ok(lines.get("names").is_some_and(|names| names.as_str() == "plain"))
+    Ok(lines.get("names").and_then(|names| is_keyed(names)) == Some(false))
 }
 
 /// Which store it is, if `STORE` says so plainly.

@@ -24,17 +24,21 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
 use super::identity::{
-    key_id, key_lines, key_of, read_key, read_outside_key, read_store, write_key,
+    Identity, is_keyed, key_id, key_lines, key_of, read_key, read_outside_key, read_store,
+    write_key,
 };
 use super::label::{
-    Labels, Lines, copy_name, label_value, neither, parse_label, read_copy, with_checksum,
-    write_label,
+    Labels, Lines, copy_name, label_lines, label_value, neither, parse_label, read_copy,
+    with_checksum, write_label,
 };
 use super::lock::lock;
 use super::{
     DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, OnlyRead, Options, ROOT_KEY, ToRead, is_store,
     link,
 };
+use crate::backend::servers::Servers;
+use crate::backend::{Keeper, Kept};
+use crate::contract::lock::{Created, Lock};
 use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk};
@@ -153,7 +157,25 @@ impl DataKeys {
         options: &Options,
         damage: &mut Vec<Damage>,
     ) -> Result<Self, StoreError> {
-        let copies = read_copies(disk, damage)?;
+        Self::open_copies(read_copies(disk, damage)?, disk, options, damage)
+    }
+
+    /// The same of a store whose data keys are values of a database. The folder's own are a copy of them.
+    pub(super) fn open_elsewhere(
+        lock: &dyn Lock,
+        disk: &dyn Disk,
+        options: &Options,
+        damage: &mut Vec<Damage>,
+    ) -> Result<Self, StoreError> {
+        Self::open_copies(vec![read_elsewhere(lock)?], disk, options, damage)
+    }
+
+    fn open_copies(
+        copies: Vec<Lines>,
+        disk: &dyn Disk,
+        options: &Options,
+        damage: &mut Vec<Damage>,
+    ) -> Result<Self, StoreError> {
         let mut refused = None;
         let is_torn = copies.windows(2).any(|pair| pair.first() != pair.last());
         for lines in copies {
@@ -198,6 +220,17 @@ impl DataKeys {
         Ok(epochs)
     }
 
+    /// A new data key, wrapped: its number, and its line.
+    fn next_epoch(&self) -> Result<(u32, String, String), StoreError> {
+        let newest = self.epochs()?.last().copied().unwrap_or_default();
+        let number = newest
+            .checked_add(1)
+            .ok_or_else(|| StoreError::Key("there are no more numbers for data keys".into()))?;
+        let label = epoch_label(number);
+        let wrapped = crypt::wrap(&self.root, &label, &Zeroizing::new(random::<32>()?))?;
+        Ok((number, label, BASE64.encode(wrapped)))
+    }
+
     /// The keys, unwrapped.
     pub(super) fn keyring(&self) -> Result<Keyring, StoreError> {
         let mut epochs = BTreeMap::new();
@@ -210,6 +243,83 @@ impl DataKeys {
 
 fn epoch_label(number: u32) -> String {
     format!("epoch {number}")
+}
+
+/// The value of a database with a further data key.
+fn epoch_name(number: u32) -> String {
+    disk::join(KEYS, &epoch_label(number))
+}
+
+/// The data keys as the database of a store has them: those that it was made with, and each further one.
+fn read_elsewhere(lock: &dyn Lock) -> Result<Lines, StoreError> {
+    let name = disk::join(KEYS, DATA_KEYS);
+    let lines = |name: &str, value: &[u8]| {
+        let said = label_lines(value, DATA_KEYS_TITLE);
+        said.map_err(|why| StoreError::Key(format!("{name} in the database: {why}")))
+    };
+    let Some(value) = lock.read(&name)? else {
+        return Err(StoreError::Key(format!(
+            "{name} is not in the database, and without it no root key opens anything: put the database back whole"
+        )));
+    };
+    let mut keys = lines(&name, &value)?;
+    for number in 2.. {
+        let name = epoch_name(number);
+        let Some(value) = lock.read(&name)? else { break };
+        let label = epoch_label(number);
+        keys.extend(lines(&name, &value)?.into_iter().filter(|(line, _)| *line == label));
+    }
+    Ok(keys)
+}
+
+/// Creates the data keys of a store in its database, unless they are there, and keeps a copy in the folder.
+pub(super) fn settle_elsewhere(
+    disk: &dyn Disk,
+    lock: &dyn Lock,
+    options: &Options,
+) -> Result<(), StoreError> {
+    let name = disk::join(KEYS, DATA_KEYS);
+    if lock.read(&name)?.is_none() {
+        // Whoever is faster: what is there then is opened.
+        lock.create(&name, value_of(&new_lines(disk, options)?).as_bytes())?;
+    }
+    let keys = DataKeys::open_elsewhere(lock, disk, options, &mut Vec::new())?;
+    keys.keyring()?;
+    keep_copy(disk, &keys)
+}
+
+/// Keeps a copy of what the database has in the folder, where it is asked for beside the owner, without a server.
+pub(super) fn keep_copy(disk: &dyn Disk, keys: &DataKeys) -> Result<(), StoreError> {
+    let is_kept = match is_there(disk, DATA_KEYS)? {
+        true => read_copies(disk, &mut Vec::new())
+            .is_ok_and(|copies| copies.len() == 2 && copies.iter().all(|copy| *copy == keys.lines)),
+        false => false,
+    };
+    if is_kept { Ok(()) } else { write_lines(disk, &keys.lines) }
+}
+
+/// Gives a database the wrapped data keys of this folder, whose store moves there. Where it has others, they were
+/// changed here since an earlier move began.
+pub(super) fn give(disk: &dyn Disk, lock: &dyn Lock, database: &str) -> Result<(), StoreError> {
+    let copies = read_copies(disk, &mut Vec::new())?;
+    let lines =
+        copies.first().ok_or_else(|| StoreError::Key(format!("{KEYS}/{DATA_KEYS} is lost")))?;
+    let name = disk::join(KEYS, DATA_KEYS);
+    match lock.create(&name, value_of(lines).as_bytes())? {
+        Created::Here => return Ok(()),
+        Created::There(_) if read_elsewhere(lock)? == *lines => return Ok(()),
+        Created::There(_) => {}
+    }
+    Err(StoreError::Key(format!(
+        "{database} has other keys of this store than {KEYS}/{DATA_KEYS}, which changed since an earlier move began: \
+         name an empty database in MONGO_URL"
+    )))
+}
+
+fn value_of(lines: &Lines) -> Zeroizing<String> {
+    let lines: Vec<(&str, Zeroizing<String>)> =
+        lines.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    label_value(DATA_KEYS_TITLE, &lines)
 }
 
 /// The sound copies of the data keys' file; there is at least one.
@@ -326,6 +436,11 @@ pub(super) fn keep_or_make(disk: &dyn Disk, options: &Options) -> Result<(), Sto
 /// Makes the keys of a new store, wrapped as is asked for: a root key is in the folder only if nothing else
 /// was.
 fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+    write_lines(disk, &new_lines(disk, options)?)
+}
+
+/// New data keys, wrapped under the root key that is asked for.
+fn new_lines(disk: &dyn Disk, options: &Options) -> Result<Lines, StoreError> {
     let mut lines = Lines::new();
     let elsewhere = options.root_key_file.is_some() || options.passphrase.is_some();
     if elsewhere && is_there(disk, ROOT_KEY)? {
@@ -344,7 +459,7 @@ fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
         let wrapped = crypt::wrap(&root, &label, &Zeroizing::new(random::<32>()?))?;
         lines.insert(label, BASE64.encode(wrapped).into());
     }
-    write_lines(disk, &lines)
+    Ok(lines)
 }
 
 /// The key in a file elsewhere, which is made if it is not there.
@@ -471,14 +586,9 @@ fn rewrap(disk: &dyn Disk, keys: &DataKeys, to: &NewRoot) -> Result<(), StoreErr
 
 /// Adds a data key; new records are encrypted under it, old ones stay as they are.
 fn rotate(disk: &dyn Disk, keys: &DataKeys) -> Result<u32, StoreError> {
-    let newest = keys.epochs()?.last().copied().unwrap_or_default();
-    let number = newest
-        .checked_add(1)
-        .ok_or_else(|| StoreError::Key("there are no more numbers for data keys".into()))?;
-    let label = epoch_label(number);
-    let wrapped = crypt::wrap(&keys.root, &label, &Zeroizing::new(random::<32>()?))?;
+    let (number, label, wrapped) = keys.next_epoch()?;
     let mut lines = keys.lines.clone();
-    lines.insert(label, BASE64.encode(wrapped).into());
+    lines.insert(label, wrapped.into());
     write_lines(disk, &lines)?;
     Ok(number)
 }
@@ -535,9 +645,12 @@ pub struct KeyListing {
 
 /// The keys of a folder that nobody uses meanwhile.
 pub struct Keys {
+    root: PathBuf,
     disk: Arc<dyn Disk>,
     options: Options,
     keyed: bool,
+    /// What is kept where: the data keys are where the log is.
+    kept: Kept,
     only_read: Option<OnlyRead>,
     _lock: Option<File>,
 }
@@ -548,8 +661,9 @@ impl Keys {
         Self::find(root)?;
         let lock = lock(root, options).map_err(|error| StoreError::unwritable(root, error))?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
-        let keyed = read_store(disk.as_ref(), options, &mut Vec::new())?.keyed;
-        Ok(Self { disk, options: options.clone(), keyed, only_read: None, _lock: Some(lock) })
+        let Identity { keyed, kept, .. } = read_store(disk.as_ref(), options, &mut Vec::new())?;
+        let (root, options, lock) = (root.to_owned(), options.clone(), Some(lock));
+        Ok(Self { root, disk, options, keyed, kept, only_read: None, _lock: lock })
     }
 
     /// Opens the keys of a folder that nothing is written to, to list them.
@@ -557,11 +671,11 @@ impl Keys {
         Self::find(root)?;
         let (only_read, lock) = OnlyRead::begin(root, to_read)?;
         let disk = only_read.disk(root);
-        let keyed =
-            only_read.keys(root, read_store(disk.as_ref(), options, &mut Vec::new()))?.keyed;
+        let Identity { keyed, kept, .. } =
+            only_read.keys(root, read_store(disk.as_ref(), options, &mut Vec::new()))?;
         only_read.settle();
-        let options = options.clone();
-        Ok(Self { disk, options, keyed, only_read: Some(only_read), _lock: lock })
+        let (root, options, only_read) = (root.to_owned(), options.clone(), Some(only_read));
+        Ok(Self { root, disk, options, keyed, kept, only_read, _lock: lock })
     }
 
     fn find(root: &Path) -> Result<(), StoreError> {
@@ -591,7 +705,7 @@ impl Keys {
         let keys = DataKeys::open(self.disk.as_ref(), &self.options, &mut Vec::new())?;
         // A key that only has the right id would be found out too late.
         keys.keyring()?;
-        if self.only_read.is_none() {
+        if self.only_read.is_none() && self.kept.log == Keeper::Folder {
             settle(self.disk.as_ref(), &keys)?;
         }
         Ok(keys)
@@ -611,6 +725,9 @@ impl Keys {
 
     /// Adds a data key for all that is new; returns its number.
     pub fn rotate(&self) -> Result<u32, StoreError> {
+        if self.kept.log == Keeper::MongoDb {
+            return self.rotate_elsewhere();
+        }
         let disk = self.disk.as_ref();
         let keys = self.data_keys()?;
         let newest = keys.epochs()?.last().copied().unwrap_or_default();
@@ -620,6 +737,29 @@ impl Keys {
             used if used > newest => Err(StoreError::Key(Unopened::NoKey(used).to_string())),
             _ => rotate(disk, &keys),
         }
+    }
+
+    /// Adds a data key to those that the database has. Of two that are added at once one is the next for everybody.
+    fn rotate_elsewhere(&self) -> Result<u32, StoreError> {
+        let options = &self.options;
+        options.given.fits(&self.root, self.kept)?;
+        let servers = Servers::reach(&options.given, options.service)?;
+        let lock = servers.as_ref().and_then(|servers| servers.lock());
+        let (Some(servers), Some(lock)) = (servers, lock) else {
+            return Err(StoreError::Key("the database of this store cannot be reached".into()));
+        };
+        let disk = self.disk.as_ref();
+        let store = read_store(disk, options, &mut Vec::new())?.id;
+        super::elsewhere::check(options, &servers, lock.as_ref(), store, &self.signing_seed()?)?;
+        let keys = DataKeys::open_elsewhere(lock.as_ref(), disk, options, &mut Vec::new())?;
+        let (number, label, wrapped) = keys.next_epoch()?;
+        let lines = [("root".to_owned(), key_id(&keys.root).into()), (label, wrapped.into())];
+        let value = value_of(&Lines::from(lines));
+        lock.create(&epoch_name(number), value.as_bytes())?;
+        let keys = DataKeys::open_elsewhere(lock.as_ref(), disk, options, &mut Vec::new())?;
+        keys.keyring()?;
+        keep_copy(disk, &keys)?;
+        Ok(number)
     }
 
     /// Writes the root key to a file that is not there yet; returns its id.
@@ -651,8 +791,16 @@ impl Keys {
         Ok(Some(id))
     }
 
-    /// Wraps the data keys under another root key; nothing that is stored changes.
+    /// Wraps the data keys under another root key; nothing that is stored changes. What a database has once stays there,
+    /// so those of a store in a database are refused: who has the old root key could open them for ever.
     pub fn rewrap(&self, to: &NewRoot) -> Result<(), StoreError> {
+        if self.kept.log == Keeper::MongoDb {
+            return Err(StoreError::Key(
+                "the data keys of this store are in MongoDB, where what is created stays: to have them under another \
+                 root key, move the store into its folder with `lucid migrate`, wrap them there, and move it back"
+                    .into(),
+            ));
+        }
         rewrap(self.disk.as_ref(), &self.data_keys()?, to)
     }
 }
@@ -679,7 +827,7 @@ pub fn opens_with(root: &Path) -> Option<OpensWith> {
         })
     };
     let label = read(root.join(super::STORE), super::STORE_TITLE)?;
-    if label.get("names").is_some_and(|names| names.as_str() == "plain") {
+    if label.get("names").and_then(|names| is_keyed(names)) == Some(false) {
         return Some(OpensWith::Nothing);
     }
     let keys = read(root.join(KEYS).join(DATA_KEYS), DATA_KEYS_TITLE)?;

@@ -122,7 +122,7 @@ pub(super) fn sync_above(above: &Path, made: &Path) -> std::io::Result<()> {
 }
 
 /// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
-fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+pub(super) fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
     for folder in [log::FOLDER, segment::FOLDER, chain::FOLDER] {
         let names = disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))?;
         if !names.is_empty() {

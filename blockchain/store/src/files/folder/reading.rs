@@ -54,7 +54,7 @@ impl DataFolder {
         link::check(root)?;
         let (only_read, lock) = OnlyRead::begin(root, to_read)?;
         let disk = only_read.disk(root);
-        let opened = Self::with_keys(root, options, disk, false);
+        let opened = Self::with_keys(root, options, disk, None, false);
         let opened = only_read.keys(root, opened)?;
         Ok(Self { only_read: Some(only_read), _lock: lock, ..opened })
     }
@@ -72,8 +72,9 @@ impl DataFolder {
         }
     }
 
-    /// Joins what is here with its index. Where that proves to be another log's, a folder that is only
-    /// read goes on with an index that is built anew: `lucid reindex` cannot help it.
+    /// Joins what is here with its index. One that cannot follow its log although nothing is lost
+    /// ([`StoreError::Anew`]) is made anew, once. Where an index proves to be another log's, a folder that is only read
+    /// goes on with one that is built anew, too: `lucid reindex` cannot help it.
     pub fn join<T, E>(
         &self,
         join: impl Fn(Arc<dyn Index>) -> Result<T, E>,
@@ -84,10 +85,25 @@ impl DataFolder {
     {
         let measured = |index| Arc::new(MeasuredIndex::over(index)) as Arc<dyn Index>;
         let joined = join(measured(self.index()?));
-        let Some(only_read) = &self.only_read else { return joined };
+        let Some(only_read) = &self.only_read else {
+            let is_anew = |error| matches!(fault(error), Some(StoreError::Anew(_)));
+            return match joined {
+                Err(error) if is_anew(&error) => {
+                    tracing::warn!(why = said(fault(&error)), "the index is made anew");
+                    // It was marked when that was found out, so what is opened now is empty.
+                    join(measured(self.index()?))
+                }
+                joined => joined,
+            };
+        };
         let joined = match &joined {
-            Err(error) if matches!(fault(error), Some(StoreError::Index(_))) => {
-                tracing::warn!("the index cannot be used, and is built anew");
+            Err(error)
+                if matches!(fault(error), Some(StoreError::Index(_) | StoreError::Anew(_))) =>
+            {
+                tracing::warn!(
+                    why = said(fault(error)),
+                    "the index cannot be used, and is built anew"
+                );
                 join(measured(only_read.index(&self.index_folder(), false)?))
             }
             _ => joined,
@@ -95,6 +111,11 @@ impl DataFolder {
         only_read.settle();
         joined
     }
+}
+
+/// What an error says.
+fn said(error: Option<&StoreError>) -> String {
+    error.map(ToString::to_string).unwrap_or_default()
 }
 
 impl OnlyRead {

@@ -177,6 +177,10 @@ impl Index for TemporaryIndex {
         })
     }
 
+    fn frozen(&self) -> Result<Option<Box<dyn Index + '_>>, StoreError> {
+        self.index()?.frozen()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::{Batch, FirstOfFile, Recovery};
 use crate::files::disk::DiskFile;
 use crate::files::log::FileHeader;
 use crate::files::segment::Footer;
-use crate::files::{ToRecover, disk, log, rewrite, segment};
+use crate::files::{ChunksAre, ToRecover, disk, log, rewrite, segment};
 use crate::frame::{Scanner, Step};
 use crate::vault::unit_rows;
 use crate::{Damage, StoreError, frame};
@@ -119,6 +119,11 @@ impl Recovery<'_> {
     fn segment_without_commits(&self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
         if self.commits_are_missing {
             return Ok(None);
+        }
+        if let ChunksAre::Elsewhere(blobs) = self.parts.chunks {
+            // Nothing is put there before the first file of the log is begun.
+            let first = if found == (0, 0) { blobs.numbers()?.first().copied() } else { None };
+            return Ok(first.map(|unit| commits_missing(&blobs.title(unit))));
         }
         // One that was written from others was so because of commits.
         if found == (0, 0)

@@ -3,9 +3,10 @@
 use super::{Batch, CHANGES_MAX, FirstOfFile, Group, Recovery};
 use crate::crypt::Unopened;
 use crate::files::disk::DiskFile;
-use crate::files::log::{Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
+use crate::files::log::{Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, Places, Summary};
 use crate::files::{disk, log, segment_rows};
-use crate::frame::{HeadersDigest, RecordKind, Scanner, Step};
+use crate::frame::{Header, HeadersDigest, RecordKind, Scanner, Step};
+use crate::vault::chunk_rows;
 use crate::{Damage, StoreError, frame};
 
 /// What is to be done with a log file.
@@ -185,9 +186,10 @@ impl Recovery<'_> {
             };
             let end = offset + header.record_bytes();
             let read = match header.kind {
-                RecordKind::Fact | RecordKind::Commit | RecordKind::Summary => {
-                    frame::read_payload(file, path, offset, &header)?
-                }
+                RecordKind::Fact
+                | RecordKind::Places
+                | RecordKind::Commit
+                | RecordKind::Summary => frame::read_payload(file, path, offset, &header)?,
                 _ => Ok(Vec::new()),
             };
             let payload = match read {
@@ -207,6 +209,10 @@ impl Recovery<'_> {
             match header.kind {
                 RecordKind::File if offset == 0 => start = end,
                 RecordKind::Fact => group.facts.push((offset, header, payload)),
+                RecordKind::Places if self.has_segments() => {
+                    return Err(chunks_are_not("in segments beside it", path));
+                }
+                RecordKind::Places => group.facts.push((offset, header, payload)),
                 RecordKind::Commit => {
                     let sound = header.name == header.payload_digest;
                     let Some(commit) = Commit::decode(&payload).ok().filter(|_| sound) else {
@@ -218,6 +224,9 @@ impl Recovery<'_> {
                         group.damaged = true;
                         continue;
                     };
+                    if commit.segment > 0 && !self.has_segments() {
+                        return Err(chunks_are_not("kept elsewhere", path));
+                    }
                     // A sound commit: what was in doubt before the previous one is damage for sure.
                     self.accept_last()?;
                     let previous = commit.previous;
@@ -334,6 +343,7 @@ impl Recovery<'_> {
                 "the commit's facts are not the ones before it",
             ));
         }
+        self.miss_places(batch.group.damaged || !facts_match(&batch));
         self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
             // The commit's own chunks begin where it says, even if something is wrong with what is before them; also
@@ -381,6 +391,7 @@ impl Recovery<'_> {
             let why = "the summary's facts are not the ones before it";
             self.damage.push(Damage::new(path.as_str(), end - COMMIT_RECORD_BYTES, why));
         }
+        self.miss_places(group.damaged || !same);
         // The chunks first: some of the facts may be about them.
         self.take_in_chunks((summary.segment, summary.segment_to))?;
         self.replay(&group, &path)?;
@@ -399,6 +410,10 @@ impl Recovery<'_> {
     pub(super) fn replay(&mut self, group: &Group, path: &str) -> Result<(), StoreError> {
         for (offset, header, payload) in &group.facts {
             self.at.pass(header.sequence);
+            if header.kind == RecordKind::Places {
+                self.place(header, payload, path, *offset);
+                continue;
+            }
             match self.parts.cipher.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.projection.apply(&plain, &mut self.changes)?,
                 // Without the key nothing is passed over, unless that is accepted: the facts would be behind
@@ -416,6 +431,36 @@ impl Recovery<'_> {
         }
         Ok(())
     }
+
+    /// Where a batch is not what it was, a record may be missing that said where chunks are that are kept elsewhere.
+    fn miss_places(&mut self, is_damaged: bool) {
+        if is_damaged && !self.has_segments() {
+            self.miss_commits();
+        }
+    }
+
+    /// Notes where chunks are that are kept elsewhere.
+    fn place(&mut self, header: &Header, payload: &[u8], path: &str, offset: u64) {
+        let why = match Places::decode(payload) {
+            Ok(places) if header.name == header.payload_digest => {
+                for (name, placement) in &places.chunks {
+                    chunk_rows::place(&mut self.changes, name, placement);
+                }
+                return;
+            }
+            Ok(_) => "the record's name is not its digest".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        self.damage.push(Damage::new(path, offset, why));
+        self.miss_places(true);
+    }
+}
+
+/// A log beside other chunks than its own: what is not there must not be taken for lost.
+fn chunks_are_not(so: &str, path: &str) -> StoreError {
+    StoreError::Folder(format!(
+        "the chunks that {path} names are not {so}: name the place that this store was made with"
+    ))
 }
 
 /// Whether anything is in a file that was not torn: a sound record, or something that cannot be read.

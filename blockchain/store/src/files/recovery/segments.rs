@@ -240,6 +240,7 @@ impl Recovery<'_> {
             lost: &self.missing,
             unopened: &self.unopened,
             accepted: accept_loss,
+            log_has_places: self.is_log_elsewhere(),
         };
         let end = (self.at.segment, self.at.segment_offset);
         let damage = &mut self.damage;
@@ -282,7 +283,9 @@ impl Recovery<'_> {
                 self.at.pass(last);
             }
         }
-        segment_rows::set_watermark(&mut self.changes, &self.at);
+        if !self.is_log_elsewhere() {
+            segment_rows::set_watermark(&mut self.changes, &self.at);
+        }
         self.write_changes()
     }
 

@@ -178,17 +178,20 @@ impl MongoChain {
 
     /// What the query finds; `None` only when it is known that there is none.
     pub(super) fn query(&self, wanted: &Document) -> Result<Option<Document>, StoreError> {
-        let ask = || {
-            let (blocks, wanted) = (self.to.collection(BLOCKS), wanted.clone());
-            async move { blocks.find_one(wanted).sort(doc! { "_id": 1 }).await }
-        };
-        if let Some(found) = self.to.read(ask)? {
-            return Ok(Some(found));
+        match self.ask(wanted, ReadConcern::majority())? {
+            None => self.decided(wanted),
+            found => Ok(found),
         }
-        // Only the primary answers this, and it knows by then what a majority has.
-        let nothing = Bson::String("nothing".to_owned());
-        self.to.read(|| self.to.look(BLOCKS, &nothing, None, ReadConcern::linearizable()))?;
-        self.to.read(ask)
+    }
+
+    /// The same, of a query of which a `majority` read found nothing. What blocks are found by is never changed, so a
+    /// linearizable read misses none that was decided before it, whether or not it asks by an `_id`.
+    pub(super) fn decided(&self, wanted: &Document) -> Result<Option<Document>, StoreError> {
+        self.ask(wanted, ReadConcern::linearizable())
+    }
+
+    fn ask(&self, wanted: &Document, concern: ReadConcern) -> Result<Option<Document>, StoreError> {
+        self.to.read(|| self.to.first(BLOCKS, wanted, concern.clone()))
     }
 
     pub(super) fn found_by(&self, wanted: &Document) -> Result<Option<Found>, StoreError> {

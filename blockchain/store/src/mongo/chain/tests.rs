@@ -1,13 +1,14 @@
 //! What the suite of chains does not ask: answers that are lost, documents that are not what was written, other
 //! copies, and a database that was put back.
 
+use lucid_core::transaction::id_digest;
 use mongodb::bson::{Bson, Document};
 
 use crate::contract::chain::conformance::{all_from, assert_holds, chain_of, next, next_of};
 use crate::contract::chain::{AppendedBlock, Body, ChainStore, KeptBlock};
 use crate::mongo::chain::block::{Beside, Head, PART_BYTES};
 use crate::mongo::scripted::{Ending, Scripted};
-use crate::mongo::servers::{LONG, SHORT, open};
+use crate::mongo::servers::{LONG, Proxied, SHORT, open};
 use crate::{CommitError, StoreError};
 
 /// The answer is of another implementation, which was written after `docs/FORMATS.md`.
@@ -110,7 +111,7 @@ fn copies_see_the_blocks_of_each_other_and_what_was_pruned() {
 fn a_block_that_is_not_as_it_was_written_is_damaged_and_the_others_are_read() {
     let server = Scripted::start();
     let chain = open(&server, LONG).chain().unwrap();
-    let blocks = chain_of(&[1, 2, 3, 1]);
+    let blocks = chain_of(&[1, 2, 3, 1, 2]);
     chain.append_run(&blocks).unwrap();
     let sound = server.meddle("blocks", |all| all.clone());
     let fields: Vec<String> = sound[2].keys().filter(|name| *name != "_id").cloned().collect();
@@ -129,30 +130,97 @@ fn a_block_that_is_not_as_it_was_written_is_damaged_and_the_others_are_read() {
     }
     server.meddle("blocks", |all| drop(all.remove(2)));
     assert!(matches!(chain.records(all_from(2)), Err(StoreError::Damaged(_))));
-    let pruning = chain.prune(4).unwrap();
-    assert_eq!((pruning.blocks, pruning.spared.len(), chain.pruned_below()), (1, 1, 2));
     server.meddle("blocks", |all| all.clone_from(&sound));
 
     let bodies = server.meddle("bodies", |all| all.clone());
     let last = |all: &mut Vec<Document>| {
         all.iter()
-            .position(|body| body.get_str("_id").unwrap().starts_with("0000000000000003"))
+            .position(|body| body.get_str("_id").unwrap().starts_with("0000000000000004"))
             .unwrap()
     };
     server.meddle("bodies", |all| {
         let last = last(all);
         drop(all.remove(last));
     });
-    assert!(matches!(chain.body(3), Err(StoreError::Damaged(_))));
+    assert!(matches!(chain.body(4), Err(StoreError::Damaged(_))));
     server.meddle("bodies", |all| {
         all.clone_from(&bodies);
         let (last, other) = (last(all), all[0].get("bytes").unwrap().clone());
         all[last].insert("bytes", other);
     });
-    assert!(matches!(chain.body(3), Err(StoreError::Damaged(_))));
+    assert!(matches!(chain.body(4), Err(StoreError::Damaged(_))));
     assert!(chain.body(0).unwrap().is_some());
     server.meddle("bodies", |all| all.clone_from(&bodies));
     assert_holds(&chain, &blocks);
+}
+
+#[test]
+fn pruning_names_a_block_that_is_damaged_spares_its_body_and_goes_on() {
+    let server = Scripted::start();
+    let chain = open(&server, LONG).chain().unwrap();
+    let blocks = chain_of(&[1; 9]);
+    chain.append_run(&blocks).unwrap();
+    let bodies = |server: &Scripted| -> Vec<u64> {
+        let height =
+            |body: &Document| u64::from_str_radix(&body.get_str("_id").unwrap()[..16], 16).unwrap();
+        let mut all = server.meddle("bodies", |all| all.iter().map(height).collect::<Vec<_>>());
+        all.sort_unstable();
+        all
+    };
+    let named = |pruned: &crate::contract::chain::Pruning| -> Vec<String> {
+        pruned.spared.iter().map(|damage| damage.file.clone()).collect()
+    };
+    let sound = server.meddle("blocks", |all| all.clone());
+    // One is not what was written, one is not there.
+    server.meddle("blocks", |all| {
+        all[3].insert("count", 7_i64);
+        drop(all.remove(5));
+    });
+    let spared = ["block 3 of the chain", "block 5 of the chain"];
+    let pruned = chain.prune(7).unwrap();
+    assert_eq!(
+        (pruned.blocks, chain.pruned_below(), named(&pruned)),
+        (4, 7, spared.map(String::from).to_vec())
+    );
+    assert_eq!(bodies(&server), [0, 3, 5, 7, 8]);
+    // They are named as long as they are damaged, and nothing of them goes.
+    let pruned = chain.prune(7).unwrap();
+    assert_eq!((pruned.blocks, named(&pruned)), (0, spared.map(String::from).to_vec()));
+    assert_eq!(bodies(&server), [0, 3, 5, 7, 8]);
+    let pruned = chain.prune(8).unwrap();
+    assert_eq!((pruned.blocks, pruned.spared.len(), chain.pruned_below()), (1, 2, 8));
+    assert_eq!(bodies(&server), [0, 3, 5, 8]);
+    server.meddle("blocks", |all| all.clone_from(&sound));
+    assert_eq!(chain.prune(8).unwrap().spared, []);
+    assert_eq!(bodies(&server), [0, 8]);
+    assert_holds(&chain, &blocks);
+    // Where all are damaged, nothing goes, and nothing says that it did.
+    server.meddle("blocks", |all| drop(all[8].insert("count", 7_i64)));
+    let fresh = next(Some(&*blocks[8]), 1, 0);
+    drop(chain.append(&fresh));
+    let pruned = chain.prune(9).unwrap();
+    assert_eq!((pruned.blocks, named(&pruned)), (0, vec!["block 8 of the chain".to_owned()]));
+    assert_eq!(chain.pruned_below(), 8);
+}
+
+#[test]
+fn what_is_absent_takes_two_round_trips_and_what_is_there_one() {
+    let server = Proxied::scripted();
+    let database = server.open(LONG);
+    let chain = database.0.chain().unwrap();
+    let blocks = chain_of(&[2, 2]);
+    chain.append_run(&blocks).unwrap();
+    let there = blocks[1].transactions[1].id_digest();
+    for (id, trips) in [(there, 1), (id_digest("nobody"), 2)] {
+        server.proxy.forget();
+        assert_eq!(chain.contains(&id).unwrap(), trips == 1);
+        let asked = server.proxy.seen("find", "");
+        assert_eq!(asked.len(), trips);
+        assert_eq!(asked.iter().filter(|asked| asked.how == "linearizable").count(), trips - 1);
+    }
+    server.proxy.forget();
+    assert_eq!(chain.anchors_of("nobody's", None).unwrap(), []);
+    assert_eq!(server.proxy.seen("find", "").len(), 2);
 }
 
 #[test]

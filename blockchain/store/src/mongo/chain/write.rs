@@ -1,5 +1,6 @@
 //! Blocks are added, and bodies removed.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use lucid_core::record::encode_body;
@@ -12,7 +13,7 @@ use crate::mongo::chain::read::{at_height, part_id};
 use crate::mongo::chain::{BLOCKS, BODIES, MongoChain, PRUNED, RECORDS, failed};
 use crate::mongo::decide::{self, Inserted, NONCE, bytes};
 use crate::mongo::fields::{V, VERSION, number};
-use crate::{CommitError, StoreError};
+use crate::{CommitError, Damage, StoreError};
 
 /// Bodies of so many heights are removed by one call.
 const STEP: u64 = 256;
@@ -94,9 +95,15 @@ impl MongoChain {
         }
     }
 
-    /// Removes the bodies from the second block on that are below a height.
-    pub(super) fn remove_bodies(&self, below: u64) -> Result<(), StoreError> {
-        let mut from = 1;
+    /// Removes the bodies from the second block on that are below a height: all but those of blocks that are damaged.
+    /// From `read` on the damaged ones are known; what is left before that, of earlier calls, is read now.
+    fn remove_bodies(
+        &self,
+        below: u64,
+        read: u64,
+        damaged: &BTreeMap<u64, Damage>,
+    ) -> Result<Vec<Damage>, StoreError> {
+        let (mut from, mut spared) = (1, Vec::new());
         loop {
             let range = doc! { "_id": { "$gte": at_height(from), "$lt": at_height(below) } };
             let first = self.to.read(|| {
@@ -110,60 +117,100 @@ impl MongoChain {
             let height = id.and_then(|id| id.get(..16));
             let Some(height) = height.and_then(|digits| u64::from_str_radix(digits, 16).ok())
             else {
-                return Ok(());
+                return Ok(spared);
             };
-            from = height.saturating_add(STEP).min(below);
-            let step = doc! { "_id": { "$gte": at_height(height), "$lt": at_height(from) } };
-            // Removing twice harms as little as reading twice.
-            self.to.read(|| {
-                let (bodies, step) = (self.to.collection(BODIES), step.clone());
-                async move { bodies.delete_many(step).await }
-            })?;
+            let mut to = height.saturating_add(STEP).min(below);
+            let mut found = None;
+            if height < read {
+                to = to.min(read);
+                found = Some(self.sound_between(height, to)?.damaged);
+            }
+            let damaged = found.as_ref().unwrap_or(damaged);
+            let mut begin = height;
+            for (spare, _) in damaged.range(height..to) {
+                self.remove_between(begin, *spare)?;
+                begin = spare + 1;
+            }
+            self.remove_between(begin, to)?;
+            spared.extend(found.into_iter().flat_map(BTreeMap::into_values));
+            from = to;
         }
     }
 
-    /// Notes that bodies below a height may be gone, and removes them.
-    pub(super) fn prune_below(&self, keep_from: u64) -> Result<Pruning, CommitError> {
-        let mut pruning = Pruning::default();
-        let before = self.read_pruned().map_err(failed)?;
-        let end = self.end().map_err(failed)?.map_or(0, |last| last.height + 1);
-        let mut height = before.max(1);
-        // No body goes before the record of its block was read once more.
-        while height < keep_from.min(end) {
-            let blocks = usize::try_from(keep_from.min(end) - height).unwrap_or(usize::MAX);
-            let stretch = Stretch { from: height, blocks, bytes: usize::MAX };
+    /// Removing twice harms as little as reading twice.
+    fn remove_between(&self, from: u64, to: u64) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let step = doc! { "_id": { "$gte": at_height(from), "$lt": at_height(to) } };
+        self.to.read(|| {
+            let (bodies, step) = (self.to.collection(BODIES), step.clone());
+            async move { bodies.delete_many(step).await.map(|_| ()) }
+        })
+    }
+
+    /// Reads the records of blocks once more, and passes over those that are damaged.
+    fn sound_between(&self, from: u64, to: u64) -> Result<Sound, StoreError> {
+        let mut sound = Sound { to: from, ..Sound::default() };
+        while sound.to < to {
+            let blocks = usize::try_from(to - sound.to).unwrap_or(usize::MAX);
+            let stretch = Stretch { from: sound.to, blocks, bytes: usize::MAX };
             let bodies = self.stretch(stretch, |found| {
                 self.record_of(found)?;
                 Ok((found.head.body.bytes, 1))
             });
             match bodies {
+                Ok(bodies) if bodies.is_empty() => break,
                 Ok(bodies) => {
-                    height += bodies.len() as u64;
-                    pruning.blocks += bodies.len() as u64;
-                    pruning.bytes += bodies.iter().sum::<u64>();
-                    if bodies.is_empty() {
-                        break;
-                    }
+                    sound.to += bodies.len() as u64;
+                    sound.blocks += bodies.len() as u64;
+                    sound.bytes += bodies.iter().sum::<u64>();
                 }
                 Err(StoreError::Damaged(damage)) => {
-                    pruning.spared.push(damage);
-                    break;
+                    sound.damaged.insert(sound.to, damage);
+                    sound.to += 1;
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(error),
             }
         }
-        if pruning.blocks > 0 {
+        Ok(sound)
+    }
+
+    /// Notes that bodies below a height may be gone, and removes them. No body goes before the record of its block was
+    /// read once more; where that is damaged, the body stays, and the block is named.
+    pub(super) fn prune_below(&self, keep_from: u64) -> Result<Pruning, CommitError> {
+        let before = self.read_pruned().map_err(failed)?.max(1);
+        let end = self.end().map_err(failed)?.map_or(0, |last| last.height + 1);
+        let to = keep_from.min(end);
+        let Sound { to, blocks, bytes: body_bytes, damaged } =
+            self.sound_between(before, to).map_err(failed)?;
+        if blocks > 0 {
             let nonce = bytes(decide::new_nonce().map_err(failed)?);
-            let document = doc! { "_id": number(height), V: VERSION, NONCE: nonce };
+            let document = doc! { "_id": number(to), V: VERSION, NONCE: nonce };
             match self.to.insert(PRUNED, &document) {
                 Inserted::Here | Inserted::There(_) => {}
                 Inserted::Not(why) => return Err(CommitError::Failed(why)),
                 Inserted::Maybe(why) => return Err(CommitError::Maybe(why)),
             }
-            self.pruned.fetch_max(height, Relaxed);
+            self.pruned.fetch_max(to, Relaxed);
         }
         let below = self.pruned.load(Relaxed);
-        self.remove_bodies(below).map_err(|error| CommitError::Partly(error.to_string()))?;
-        Ok(pruning)
+        let partly = |error: StoreError| CommitError::Partly(error.to_string());
+        let mut spared = self.remove_bodies(below, before, &damaged).map_err(partly)?;
+        spared.extend(damaged.into_values());
+        Ok(Pruning { blocks, bytes: body_bytes, files: 0, spared })
     }
+}
+
+/// Blocks whose records were read once more.
+#[derive(Default)]
+struct Sound {
+    /// The height behind the last one.
+    to: u64,
+    /// How many are as they were written.
+    blocks: u64,
+    /// The bytes of their bodies.
+    bytes: u64,
+    /// What is wrong with the others.
+    damaged: BTreeMap<u64, Damage>,
 }

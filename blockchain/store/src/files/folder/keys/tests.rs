@@ -14,6 +14,7 @@ fn options(passphrase: Option<&str>, root_key_file: Option<&Path>) -> Options {
         passphrase: passphrase.map(|text| Passphrase::Text(Zeroizing::new(text.to_owned()))),
         owner: "a test".into(),
         reserve: Default::default(),
+        given: Default::default(),
         now: "2026-01-01T00:00:00Z".into(),
     }
 }
