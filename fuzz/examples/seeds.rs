@@ -10,13 +10,21 @@ use std::fs;
 use std::path::Path;
 
 use lucid_core::bundle::Subject;
+use lucid_core::digest::ChunkName;
 use lucid_core::record::{BlockRecord, Head, encode_body};
 use lucid_fuzz::TARGETS;
 use lucid_fuzz::worlds::{OURS, T0};
+use lucid_store::contract::blobs::{Entry, Extent, Placement, UnitKind};
+use lucid_store::contract::fact_log::snapshot::Remains;
+use lucid_store::contract::fact_log::{Incarnation, frames};
 use lucid_store::files::log::{Commit, FileHeader, Summary};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::Footer;
 use lucid_store::files::watermark::Watermark;
+use lucid_store::frame::{Record, RecordKind};
+use lucid_store::s3::numbers::Mark;
+use lucid_store::s3::object::Key;
+use lucid_store::{mongo, s3};
 
 /// Inputs of targets that decide by what they are given: as many, and as long.
 const DRAWN: [usize; 10] = [24, 40, 64, 64, 96, 128, 160, 200, 300, 400];
@@ -27,7 +35,9 @@ fn main() {
         let folder = root.join(target.name);
         fs::create_dir_all(&folder).unwrap();
         let mut seeds = sound(target.name);
-        let draws = ["forge", "formats", "store", "restore", "http", "peer", "pyjson", "recovery"];
+        let draws = [
+            "forge", "formats", "remote", "store", "restore", "http", "peer", "pyjson", "recovery",
+        ];
         if draws.contains(&target.name) {
             for (number, length) in DRAWN.into_iter().enumerate() {
                 let mut bytes = vec![0; length];
@@ -92,6 +102,7 @@ fn sound(target: &str) -> Vec<Vec<u8>> {
             seeds.extend(lines("chain.jsonl", 6));
             seeds
         }
+        "remote" => remote(),
         "wire" => {
             let started = [&[0x10, 1, 0, 0, 0, b's'], [0; 40].as_slice()].concat();
             vec![
@@ -102,6 +113,57 @@ fn sound(target: &str) -> Vec<Vec<u8>> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Payloads and documents as they are, behind the byte that chooses what reads them.
+fn remote() -> Vec<Vec<u8>> {
+    let key = Key { number: 1, random: 0xff };
+    let head = s3::object::Head {
+        store: [7; 16],
+        key,
+        kind: UnitKind::Made,
+        level: 3,
+        replaces: vec![1, 2],
+    };
+    let placement =
+        Placement { unit: 3, offset: 9, stored_length: 7, plain_length: 9, encrypted: true };
+    let name = ChunkName::new([6; 32]);
+    let entries = vec![Entry { name, sequence: 5, placement }];
+    let fact = Record::plain(RecordKind::Fact, [5; 32], b"a fact".to_vec()).unwrap();
+    let payloads = [
+        head.to_record().unwrap().payload,
+        Mark { store: [7; 16], key }.to_record().unwrap().payload,
+        s3::object::Footer { key, digest: [8; 32], entries }.to_record().unwrap().payload,
+        key.to_string().into_bytes(),
+        Remains { n: 2, facts: vec![fact.clone()], places: vec![(name, placement)] }.encode(),
+    ];
+    let extent = Extent { unit: 3, from: 0, to: 135, digest: [8; 32], first_sequence: 11 };
+    let commit = mongo::Commit {
+        n: 2,
+        incarnation: Incarnation::first([1; 16]),
+        nonce: [2; 16],
+        before: [3; 32],
+        log_bytes: 1_000,
+        facts: frames(std::slice::from_ref(&fact)),
+        chunks: Some(mongo::Chunks { extent, places: vec![(name, placement)] }),
+    };
+    let block = &OURS.first().unwrap().block;
+    let record = BlockRecord::of(block);
+    let encoded = record.encode();
+    let stored = mongo::Head {
+        height: block.index,
+        nonce: [2; 16],
+        hash: *block.hash.as_bytes(),
+        count: 1,
+        size: 9,
+        before: (3, 4),
+        record: mongo::Beside::of(&encoded),
+        body: mongo::Beside::of(&encode_body(&block.transactions)),
+    };
+    let documents = [commit.document(&commit.digest()), stored.document(&record, encoded)];
+    let payloads = payloads.into_iter().map(|bytes| [&[1, 64], bytes.as_slice()].concat());
+    let documents = documents.iter().map(|document| document.to_vec().unwrap());
+    payloads.chain(documents.map(|bytes| [&[4], bytes.as_slice()].concat())).collect()
 }
 
 fn records() -> Vec<Vec<u8>> {

@@ -5,7 +5,7 @@
 //! input that once was too much for it (`corpus/`, `regressions/`), and with altered ones (`tests/`).
 //!
 //! - [`decoders`] has one for each family of formats: bytes as they are, checksums put right;
-//! - [`formats`] has every other parser there is, by itself;
+//! - [`formats`] has every other parser there is, by itself; [`remote`] those of what is kept on other machines;
 //! - [`recovery`] and [`store`] open stores: made of lying records, and sound ones that were damaged;
 //! - [`forge`] alters proofs, with keys of its own: what is proved must be true;
 //! - [`pyjson`] compares the chain's JSON with Python's;
@@ -23,6 +23,7 @@ pub mod http;
 pub mod peer;
 pub mod pyjson;
 pub mod recovery;
+pub mod remote;
 pub mod restore;
 pub mod store;
 pub mod worlds;
@@ -45,7 +46,7 @@ const fn target(name: &'static str, meet: fn(&[u8]), millis: u64) -> Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     target("records", decoders::records, 200),
     target("recovery", recovery::recovery, 2_000),
     target("manifest", decoders::manifest, 200),
@@ -55,6 +56,7 @@ pub const TARGETS: [Target; 14] = [
     target("wire", decoders::wire, 200),
     target("forge", forge::forge, 500),
     target("formats", formats::formats, 500),
+    target("remote", remote::remote, 500),
     // Up to eight starts, each of which may note 65,536 segments that are missing.
     target("store", store::store, 8_000),
     target("restore", restore::restore, 3_000),

@@ -82,7 +82,7 @@ macro_rules! replayed {
 
 replayed! {
     records: 200, recovery: 60, manifest: 200, bundle: 60, pages: 200, chain: 200, wire: 200,
-    forge: 60, formats: 200, store: 25, restore: 30, http: 40, peer: 40, pyjson: 60,
+    forge: 60, formats: 200, remote: 200, store: 25, restore: 30, http: 40, peer: 40, pyjson: 60,
 }
 
 #[test]

@@ -29,7 +29,10 @@ pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod servers;
 pub use chain::MongoChain;
+pub use chain::block::{Beside, Found, Head};
+pub use commit::{Chunks, Commit};
 pub use fact_log::MongoLog;
+pub use fields::Fault;
 pub use lock::MongoLock;
 pub use server::{Mongo, Opening, Reached};
 

@@ -12,7 +12,15 @@ fn crates() -> PathBuf {
 
 /// Rooms that are compiled for tests alone.
 const TEST_ROOMS: [&str; 5] =
-    ["/tests.rs", "/conformance.rs", "/crash_tests.rs", "/damage_tests.rs", "/simulated.rs"];
+    ["/tests", "/conformance", "/crash_tests", "/damage_tests", "/simulated"];
+
+/// Whether a file is one of those rooms, or stands in one.
+fn is_test_room(name: &str) -> bool {
+    TEST_ROOMS.iter().any(|room| {
+        name.strip_suffix(".rs").is_some_and(|name| name.ends_with(room))
+            || name.contains(&format!("{room}/"))
+    })
+}
 
 /// The source files below a folder, or the one that is named, by their paths from the folder of all crates: without
 /// comments, and without the tests at their ends.
@@ -26,7 +34,7 @@ fn sources(below: &str) -> BTreeMap<String, String> {
             continue;
         }
         let name = path.strip_prefix(crates()).unwrap().to_str().unwrap().to_owned();
-        if name.ends_with(".rs") && !TEST_ROOMS.iter().any(|room| name.ends_with(room)) {
+        if name.ends_with(".rs") && !is_test_room(&name) {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
             let bare = code.lines().map(|line| line.split("//").next().unwrap_or_default());

@@ -8,4 +8,5 @@ pub mod expire_uploads;
 pub mod live_chunks;
 pub mod optimise;
 pub mod scrub_store;
+pub mod snapshot_log;
 pub mod weigh_facts;

@@ -14,7 +14,8 @@ use crate::{CommitError, Damage, StoreError};
 
 use snapshot::Snapshots;
 
-pub(crate) use frames::{frames, read_frames};
+pub use frames::frames;
+pub(crate) use frames::read_frames;
 pub(crate) use place::gone;
 pub use place::{Incarnation, Place, Told};
 

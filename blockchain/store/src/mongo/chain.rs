@@ -7,7 +7,7 @@
 //!
 //! Where bodies may have gone is a document of its own, inserted before they go.
 
-mod block;
+pub(super) mod block;
 mod read;
 mod write;
 

@@ -19,34 +19,34 @@ use crate::mongo::fields::{Fault, Fields, V, VERSION, number};
 const TITLE: &[u8] = b"lucid-commit/v1\n";
 /// The facts and the places of a commit have so many bytes together at most: the largest fact there is has room in its
 /// frame, and a document may have twice as many.
-pub(super) const COMMIT_BYTES_MAX: usize = FACT_BYTES_MAX + (64 << 10);
+pub const COMMIT_BYTES_MAX: usize = FACT_BYTES_MAX + (64 << 10);
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Commit {
+pub struct Commit {
     /// Its number, from one on.
-    pub(super) n: u64,
+    pub n: u64,
     /// Which history of the log it is of.
-    pub(super) incarnation: Incarnation,
+    pub incarnation: Incarnation,
     /// Its writer's random bytes.
-    pub(super) nonce: [u8; 16],
+    pub nonce: [u8; 16],
     /// The digest of the commit before it.
-    pub(super) before: [u8; 32],
+    pub before: [u8; 32],
     /// Bytes of the facts of all commits up to this one.
-    pub(super) log_bytes: u64,
+    pub log_bytes: u64,
     /// The records of its facts, as they would follow each other in a file.
-    pub(super) facts: Vec<u8>,
+    pub facts: Vec<u8>,
     /// The chunks it names.
-    pub(super) chunks: Option<Chunks>,
+    pub chunks: Option<Chunks>,
 }
 
 /// Chunks of a commit, with all that a follower has to know of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub struct Chunks {
     /// Where they were written.
-    pub(super) extent: Extent,
+    pub extent: Extent,
     /// Each of them, in order, all in the extent's unit.
-    pub(super) places: Vec<(ChunkName, Placement)>,
+    pub places: Vec<(ChunkName, Placement)>,
 }
 
 impl Chunks {
@@ -64,7 +64,7 @@ impl Chunks {
 
 impl Commit {
     /// Its digest: BLAKE3 of everything it says, each field in its one encoding.
-    pub(super) fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> [u8; 32] {
         let mut to = Writer::new();
         to.raw(TITLE).u64(self.n).u32(self.incarnation.number).raw(&self.incarnation.id);
         to.raw(&self.nonce).raw(&self.before);
@@ -81,13 +81,13 @@ impl Commit {
     }
 
     /// Bytes of what has to be bounded.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let places = self.chunks.as_ref().map_or(0, |chunks| chunks.encode_places().len());
         self.facts.len() + places
     }
 
     /// The document, with its digest.
-    pub(super) fn document(&self, digest: &[u8; 32]) -> Document {
+    pub fn document(&self, digest: &[u8; 32]) -> Document {
         let mut document = doc! {
             "_id": number(self.n),
             V: VERSION,
@@ -116,7 +116,7 @@ impl Commit {
     }
 
     /// Reads a document that was found, and its digest, which is its own.
-    pub(super) fn read(document: Document) -> Result<(Self, [u8; 32]), Fault> {
+    pub fn read(document: Document) -> Result<(Self, [u8; 32]), Fault> {
         let mut fields = Fields::of(document)?;
         let commit = Self {
             n: fields.number("_id")?,
@@ -137,7 +137,7 @@ impl Commit {
     }
 
     /// Its facts, each with where it begins.
-    pub(super) fn records(&self) -> Result<Vec<(u64, Record)>, Fault> {
+    pub fn records(&self) -> Result<Vec<(u64, Record)>, Fault> {
         read_frames(&self.facts).map_err(|fault| match fault.why {
             NEWER_RECORD => Fault::Newer,
             why => Fault::Wrong(format!("{why}, at byte {}", fault.at)),
@@ -146,7 +146,7 @@ impl Commit {
 }
 
 /// Which incarnation a commit is of.
-pub(super) fn read_incarnation(fields: &mut Fields) -> Result<Incarnation, Fault> {
+pub fn read_incarnation(fields: &mut Fields) -> Result<Incarnation, Fault> {
     let number = u32::try_from(fields.number("incarnation")?);
     let number = number.map_err(|_| Fault::wrong("the number of its incarnation is none"))?;
     Ok(Incarnation { number, id: fields.array("incarnation_id")? })

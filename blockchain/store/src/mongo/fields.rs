@@ -1,6 +1,8 @@
-//! Documents are read strictly: every field is there, is what it has to be, and there is no other.
+//! Documents are read strictly: every field is there, has the type that it is written with, and there is no other. So
+//! what is read is written as the same document again.
 
-use mongodb::bson::{Bson, Document};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document};
 
 use crate::frame::NUMBER_MAX;
 
@@ -11,7 +13,7 @@ pub(super) const V: &str = "v";
 
 /// Why a document is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// A later version wrote it.
     Newer,
     /// Something is wrong with it: as a sentence without a full stop.
@@ -46,7 +48,6 @@ impl Fields {
     pub(super) fn number(&mut self, name: &str) -> Result<u64, Fault> {
         let number = match self.take(name)? {
             Bson::Int64(number) => u64::try_from(number).ok(),
-            Bson::Int32(number) => u64::try_from(number).ok(),
             _ => None,
         };
         number.filter(|number| *number < NUMBER_MAX).ok_or_else(|| wrong(name))
@@ -54,7 +55,7 @@ impl Fields {
 
     pub(super) fn bytes(&mut self, name: &str) -> Result<Vec<u8>, Fault> {
         match self.take(name)? {
-            Bson::Binary(binary) => Ok(binary.bytes),
+            Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes }) => Ok(bytes),
             _ => Err(wrong(name)),
         }
     }

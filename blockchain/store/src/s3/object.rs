@@ -119,7 +119,8 @@ pub struct Footer {
 }
 
 impl Footer {
-    fn to_record(&self) -> Result<Record, StoreError> {
+    /// The record.
+    pub fn to_record(&self) -> Result<Record, StoreError> {
         let mut to = Writer::with_room(52 + self.entries.len() * ENTRY_BYTES);
         to.u64(self.key.number).u64(self.key.random).raw(&self.digest).count(self.entries.len());
         for Entry { name, sequence, placement } in &self.entries {

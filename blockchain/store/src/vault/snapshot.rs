@@ -172,11 +172,8 @@ impl Vault {
             pieces: Vec::new(),
             done: Snapped::default(),
         };
-        match making.make(&place, scratch.as_ref(), step) {
-            Ok(true) => Ok(making.done),
-            Ok(false) => Ok(Snapped::default()),
-            Err(error) => Err(error),
-        }
+        let is_made = making.make(&place, scratch.as_ref(), step)?;
+        Ok(if is_made { making.done } else { Snapped::default() })
     }
 
     /// Whether there is anything between two places but what was said of snapshots.

@@ -2,6 +2,8 @@
 //! turn, and another one is done from beginning to end in between. What comes of each pair is what one
 //! order of the two would have made.
 
+mod snapshots;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

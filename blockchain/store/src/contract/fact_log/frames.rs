@@ -3,7 +3,7 @@
 use crate::frame::{HEADER_BYTES, Header, Record, UNSOUND};
 
 /// Their bytes.
-pub(crate) fn frames(facts: &[Record]) -> Vec<u8> {
+pub fn frames(facts: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for fact in facts {
         bytes.extend_from_slice(&fact.header.encode());

@@ -32,20 +32,21 @@ pub(super) fn anchors(record: &BlockRecord) -> impl Iterator<Item = (&str, u32)>
 
 /// Bytes that are kept beside a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Beside {
+pub struct Beside {
     /// How many there are.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// Their BLAKE3.
-    pub(super) digest: [u8; 32],
+    pub digest: [u8; 32],
 }
 
 impl Beside {
-    pub(super) fn of(all: &[u8]) -> Self {
+    /// What is to be kept of these.
+    pub fn of(all: &[u8]) -> Self {
         Self { bytes: all.len() as u64, digest: *blake3::hash(all).as_bytes() }
     }
 
     /// How many parts they lie in.
-    pub(super) fn parts(&self) -> u64 {
+    pub fn parts(&self) -> u64 {
         self.bytes.div_ceil(PART_BYTES as u64)
     }
 
@@ -63,34 +64,38 @@ impl Beside {
 
 /// What a block in the database is, but for its record and its transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) height: u64,
-    pub(super) nonce: [u8; 16],
-    pub(super) hash: [u8; 32],
+pub struct Head {
+    /// Its height.
+    pub height: u64,
+    /// Its writer's random bytes.
+    pub nonce: [u8; 16],
+    /// Its hash.
+    pub hash: [u8; 32],
     /// Its transactions.
-    pub(super) count: u64,
+    pub count: u64,
     /// The length of their texts.
-    pub(super) size: u64,
+    pub size: u64,
     /// How many transactions all blocks before it have, and the length of their texts.
-    pub(super) before: (u64, u64),
+    pub before: (u64, u64),
     /// Its record's bytes, which lie in the document unless they are long.
-    pub(super) record: Beside,
+    pub record: Beside,
     /// Its body's bytes.
-    pub(super) body: Beside,
+    pub body: Beside,
 }
 
 impl Head {
-    pub(super) fn tip(&self) -> Tip {
+    /// What it is when no block is behind it.
+    pub fn tip(&self) -> Tip {
         Tip { height: self.height, hash: BlockHash::new(self.hash) }
     }
 
     /// What is before the block behind it.
-    pub(super) fn behind(&self) -> (u64, u64) {
+    pub fn behind(&self) -> (u64, u64) {
         (self.before.0 + self.count, self.before.1 + self.size)
     }
 
     /// BLAKE3 of everything that it says, each field in its one encoding.
-    pub(super) fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> [u8; 32] {
         let mut to = Writer::new();
         to.raw(TITLE).u64(self.height).raw(&self.nonce).raw(&self.hash).u64(self.count);
         to.u64(self.size).u64(self.before.0).u64(self.before.1);
@@ -101,7 +106,7 @@ impl Head {
     }
 
     /// The document of a block with this record.
-    pub(super) fn document(&self, record: &BlockRecord, encoded: Vec<u8>) -> Document {
+    pub fn document(&self, record: &BlockRecord, encoded: Vec<u8>) -> Document {
         let (ids, sessions) = found_by(record);
         let mut document = doc! {
             "_id": number(self.height),
@@ -134,16 +139,17 @@ fn found_by(record: &BlockRecord) -> (Bson, Bson) {
 
 /// A document that was found.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) head: Head,
+pub struct Found {
+    /// What it says of its block.
+    pub head: Head,
     /// The record's bytes, where they are not long.
-    pub(super) record: Option<Vec<u8>>,
+    pub record: Option<Vec<u8>>,
     found_by: (Bson, Bson),
 }
 
 impl Found {
     /// Reads it.
-    pub(super) fn read(document: Document) -> Result<Self, Fault> {
+    pub fn read(document: Document) -> Result<Self, Fault> {
         let mut fields = Fields::of(document)?;
         let beside = |fields: &mut Fields, name: &str| {
             let missing = || Fault::Wrong(format!("its field {name} is missing"));
@@ -173,7 +179,7 @@ impl Found {
     }
 
     /// The record of the block, of its bytes.
-    pub(super) fn stored(&self, encoded: &[u8]) -> Result<StoredRecord, Fault> {
+    pub fn stored(&self, encoded: &[u8]) -> Result<StoredRecord, Fault> {
         if Beside::of(encoded) != self.head.record {
             return Err(Fault::wrong("its record does not match its digest"));
         }
