@@ -360,6 +360,10 @@ impl Project for SessionProjection {
         Fact::decode(fact).err().map(|fault| fault.to_string())
     }
 
+    fn is_of_history(&self, key: &[u8]) -> bool {
+        key == row::documents::changes_key()
+    }
+
     fn tally(&self, rows: &Changes<'_>) -> Result<Option<Tally>, StoreError> {
         let Counts { sessions, unique, references, .. } = counted(rows)?;
         Ok(Some(Tally { sessions, chunks: unique, references }))

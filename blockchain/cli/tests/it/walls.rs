@@ -16,6 +16,8 @@ const TEST_ROOMS: [&str; 5] =
 
 /// Whether a file is one of those rooms, or stands in one.
 fn is_test_room(name: &str) -> bool {
+    let Some((_, name)) = name.split_once("/src/") else { return false };
+    let name = format!("/{name}");
     TEST_ROOMS.iter().any(|room| {
         name.strip_suffix(".rs").is_some_and(|name| name.ends_with(room))
             || name.contains(&format!("{room}/"))

@@ -10,6 +10,7 @@ use lucid_http::errand::Errand;
 use lucid_http::jobs::{JobFault, JobRun};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use lucid_store::vault::snapshot::Snapped;
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,6 +18,7 @@ use super::round;
 use crate::app::App;
 use crate::ops::upkeep::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
 use crate::ops::upkeep::optimise::optimise;
+use crate::ops::upkeep::snapshot_log::{WORTH_COMMITS, snapshot_log};
 use crate::ops::{Clash, OpError};
 use crate::{Opened, reply};
 
@@ -109,6 +111,19 @@ pub fn optimise_now(app: &App, run: JobRun<'_>, wanted: Optimise, all: bool) -> 
     ended(run, optimised, |optimised| optimised.stopped)
 }
 
+/// Makes a snapshot of a log that copies share, if enough came since the one before, stepping back while callers wait.
+fn snapshot_now(app: &App, until: &Shutdown) -> Result<Snapped, OpError> {
+    let _disturbing = app.foreground.disturb();
+    let mut since = Instant::now();
+    snapshot_log(&app.opened, WORTH_COMMITS, &mut |_, _| {
+        if since.elapsed() >= STEP {
+            std::thread::sleep(app.foreground.rest(since.elapsed()).min(REST_MAX));
+            since = Instant::now();
+        }
+        !until.is_asked()
+    })
+}
+
 /// Collects garbage from time to time, until the shutdown is asked for. What would free an abnormal share
 /// of the store waits for the operator to confirm it. Then full segments are packed at a level, if one is
 /// set.
@@ -139,6 +154,18 @@ pub async fn collect(
                 let error = app.jobs.show(JobKind::Gc).error;
                 tracing::warn!(error, "garbage was not collected");
             }
+        }
+        let until = shutdown.clone();
+        let snapshot = move |app: &App| snapshot_now(app, &until);
+        match round(&app, &Errand::of("snapshot"), snapshot).await {
+            Ok(Snapped { number: 0, .. }) => {}
+            Ok(snapped) => tracing::info!(
+                snapshot = snapped.number,
+                pieces = snapped.pieces_kept + snapped.pieces_written,
+                commits = snapped.commits_hollowed,
+                "a snapshot of the log was made, and the commits behind the one before were emptied"
+            ),
+            Err(error) => tracing::warn!(%error, "no snapshot of the log was made"),
         }
         if level.is_none() {
             continue;

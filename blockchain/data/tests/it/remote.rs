@@ -1,5 +1,8 @@
 //! A data-chain whose log is in MongoDB and whose chunks are in a bucket: the same service over real servers.
 
+mod gate;
+mod trouble;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

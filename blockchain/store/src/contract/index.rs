@@ -240,6 +240,12 @@ pub trait Project: Send + Sync {
         None
     }
 
+    /// Whether the row of a key tells how much there ever was in the log, and not what follows from what matters there.
+    /// A copy that starts from what was left of a log has another one.
+    fn is_of_history(&self, _key: &[u8]) -> bool {
+        false
+    }
+
     /// What the rows come to, for owners that count. Where several follow one log, the writer's is in its commits, and
     /// a copy that comes to another stops.
     fn tally(&self, _rows: &Changes<'_>) -> Result<Option<Tally>, StoreError> {

@@ -75,6 +75,8 @@ pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
 pub const RUN: &str = "run";
 /// The folder of the derived index.
 pub const INDEX: &str = "index";
+/// The folder of an index that is used for a trial, and removed.
+pub const TRIAL_INDEX: &str = "index-trial";
 
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
@@ -271,13 +273,29 @@ impl DataFolder {
 
     /// Throws the index away, regardless of its state; the next opening builds it anew.
     pub fn remove_index(&self) -> Result<(), StoreError> {
-        let index = self.index_folder();
-        match std::fs::remove_dir_all(&index) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::io(format!("removing {}", index.display()))(error))
-            }
-            _ => Ok(()),
+        remove(&self.index_folder())
+    }
+
+    /// Works with an index that has followed nothing, beside the one in use, and removes it afterwards.
+    pub fn with_trial_index<T>(
+        &self,
+        work: impl FnOnce(Arc<dyn Index>) -> T,
+    ) -> Result<T, StoreError> {
+        let folder = self.root.join(TRIAL_INDEX);
+        // What a process left that was killed.
+        remove(&folder)?;
+        let done = EmbeddedIndex::open(&folder).map(|index| work(Arc::new(index)));
+        remove(&folder)?;
+        done
+    }
+}
+
+fn remove(index: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(index) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::io(format!("removing {}", index.display()))(error))
         }
+        _ => Ok(()),
     }
 }
 

@@ -73,6 +73,11 @@ impl Projection {
         Ok(self.owner.tally(rows)?.map(|tally| VaultFact::Tallied(tally).encode()))
     }
 
+    /// Whether a row is not the same in a copy that starts from what was left of the log, as its owner says.
+    pub(crate) fn is_of_history(&self, key: &[u8]) -> bool {
+        self.owner.is_of_history(key)
+    }
+
     /// Refuses an index with facts that a later version wrote.
     pub(crate) fn check(&self, index: &dyn Index) -> Result<(), StoreError> {
         let kinds = Kinds(index.get(&KINDS)?.unwrap_or_default());

@@ -8,97 +8,32 @@
 //! Pieces are named by a fact before they are put, and removed by that name: those of no snapshot one snapshot later.
 //! Two copies that make one at once are told by the row that each fact takes the place of: one of them gives up.
 
+mod pieces;
 mod rows;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-
-use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::codec::Packer;
 use crate::contract::fact_log::snapshot::{
     self as contract, Piece, PieceId, Remains, Snapshot, Snapshots,
 };
 use crate::contract::fact_log::{Place, Position, Replayed};
-use crate::contract::index::{Changes, Index};
+use crate::contract::index::Index;
 use crate::crypt::random;
 use crate::frame::Record;
-use crate::registry::vault::{fact, key};
+use crate::registry::vault::fact;
 use crate::vault::committer::Submission;
 use crate::vault::facts::VaultFact;
 use crate::vault::follow::Follower;
 use crate::vault::{Vault, chunk_rows, unit_rows};
 use crate::{CommitError, Damage, StoreError};
 
+pub(super) use pieces::Pieces;
+
 /// A piece is put when it has so many bytes; it may have one commit more.
 const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 /// Names that are drawn and committed at once.
 const NAMES: usize = 64;
-
-/// The key of the row.
-const ROW: [u8; 1] = [key::SNAPSHOTS];
-
-/// Which snapshots there are, and which pieces may be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Pieces {
-    /// The newest snapshots, two at most, the newer one first.
-    pub(super) snapshots: Vec<Snapshot>,
-    /// Commits up to this one are hollow.
-    pub(super) hollow: u64,
-    /// Names under which pieces may be put.
-    pub(super) named: Vec<PieceId>,
-    /// Names of pieces that no snapshot has any more: they go with the next.
-    pub(super) going: Vec<PieceId>,
-}
-
-impl Pieces {
-    /// What the index says.
-    pub(super) fn of(index: &dyn Index) -> Result<Self, StoreError> {
-        let Some(row) = index.get(&ROW)? else { return Ok(Self::default()) };
-        let mut from = Reader::new(&row);
-        let read = Self::read(&mut from).and_then(|pieces| from.finish().map(|()| pieces));
-        read.map_err(|fault| StoreError::Index(format!("the row of snapshots: {fault}")))
-    }
-
-    /// Makes it what the index says.
-    pub(super) fn put(&self, changes: &mut Changes<'_>) {
-        changes.put(ROW.to_vec(), self.encode());
-    }
-
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::new();
-        to.count(self.snapshots.len());
-        for snapshot in &self.snapshots {
-            to.raw(&snapshot.encode());
-        }
-        to.u64(self.hollow);
-        for names in [&self.named, &self.going] {
-            to.count(names.len());
-            for name in names {
-                to.raw(name);
-            }
-        }
-        to.finish()
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
-        let count = from.u32("snapshots")?;
-        let snapshots = (0..count).map(|_| Snapshot::read(from)).collect::<Result<_, _>>()?;
-        let hollow = from.u64("hollow")?;
-        let mut names = || -> Result<Vec<PieceId>, WireFault> {
-            let count = from.u32("pieces")?;
-            (0..count).map(|_| from.array("piece")).collect()
-        };
-        let (named, going) = (names()?, names()?);
-        Ok(Self { snapshots, hollow, named, going })
-    }
-
-    /// The names of pieces that a snapshot has.
-    fn needed(&self) -> BTreeSet<PieceId> {
-        let pieces = self.snapshots.iter().flat_map(|snapshot| &snapshot.pieces);
-        pieces.map(|piece| piece.id).collect()
-    }
-}
 
 /// Whether a fact still matters, by the rows of an index.
 pub type MattersBy<'a> = dyn Fn(&dyn Index, &[u8]) -> Result<bool, StoreError> + 'a;
@@ -109,6 +44,8 @@ pub struct Snapshotting<'a> {
     pub matters: &'a MattersBy<'a>,
     /// An index that has followed nothing, in which the snapshot is tried.
     pub scratch: Arc<dyn Index>,
+    /// None is made before so many commits are behind the one before.
+    pub least: u64,
     /// Hears how many commits of how many are done; `false` stops it.
     pub step: &'a mut dyn FnMut(u64, u64) -> bool,
 }
@@ -130,12 +67,21 @@ pub struct Snapped {
 }
 
 impl Vault {
+    /// Whether snapshots are made of this log: where none are kept there are none, nor where chunks are of this machine
+    /// alone. No copy starts from one there, and how far its files are named is known by the commits.
+    pub fn keeps_snapshots(&self) -> bool {
+        self.snapshots().is_some()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.log.snapshots().filter(|_| self.blobs.is_shared())
+    }
+
     /// Makes a snapshot of the log up to where the index stands, and hollows the commits up to the snapshot before it.
-    /// Does nothing for a log that keeps none, nor where chunks are of this machine alone: no copy starts from one there,
-    /// and how far its files are named is known by the commits.
+    /// Does nothing for a log that keeps none.
     pub fn snapshot(&self, how: Snapshotting<'_>) -> Result<Snapped, StoreError> {
-        let kept = self.log.snapshots().filter(|_| self.blobs.is_shared());
-        let Some(kept) = kept else { return Ok(Snapped::default()) };
+        let Snapshotting { matters, scratch, least, step } = how;
+        let Some(kept) = self.snapshots() else { return Ok(Snapped::default()) };
         let frozen = self.index.frozen()?.ok_or_else(|| {
             StoreError::Index(
                 "no snapshot is made of an index that cannot be looked at as it was".into(),
@@ -148,6 +94,9 @@ impl Vault {
         let (Some(place), before) = (place, Pieces::of(frozen)?) else {
             return Ok(Snapped::default());
         };
+        if before.snapshots.is_empty() && place.n < least {
+            return Ok(Snapped::default());
+        }
         // The process that committed the newest may have ended before it did the rest.
         if let Some(newest) = before.snapshots.first() {
             kept.announce(newest)?;
@@ -155,11 +104,10 @@ impl Vault {
                 Some(second) => kept.hollow(before.hollow, &second.place)?,
                 None => 0,
             };
-            if !self.is_news(&newest.place, &place)? {
+            if place.n - newest.place.n < least || !self.is_news(&newest.place, &place)? {
                 return Ok(Snapped { commits_hollowed: hollowed, ..Snapped::default() });
             }
         }
-        let Snapshotting { matters, scratch, step } = how;
         let mut making = Making {
             vault: self,
             kept,
@@ -298,7 +246,7 @@ impl Making<'_> {
         let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
         let pieces = std::mem::take(&mut self.pieces);
         let mut snapshot = Snapshot { number, place: *place, rows: [0; 32], pieces };
-        snapshot.rows = rows::digest(self.frozen, self.vault.cipher())?;
+        snapshot.rows = rows::digest(self.frozen, self.vault.cipher(), &self.vault.projection)?;
         self.prove(&snapshot, scratch)?;
         self.publish(snapshot)
     }
@@ -460,7 +408,7 @@ impl Making<'_> {
             follower.take(found).map(|()| true)
         })?;
         follower.finish()?;
-        match rows::digest(scratch, vault.cipher())? == snapshot.rows {
+        match rows::digest(scratch, vault.cipher(), &projection)? == snapshot.rows {
             true => Ok(()),
             false => Err(StoreError::Index(format!(
                 "what an index is made of by a snapshot up to commit {} is not what it is made of by the log, so the \

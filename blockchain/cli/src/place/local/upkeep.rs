@@ -11,6 +11,7 @@ use lucid_data_chain::ops::upkeep::optimise::optimise;
 use lucid_data_chain::ops::upkeep::scrub_store::{
     begin_round, note_scrub, scrub_state, scrub_stretch,
 };
+use lucid_data_chain::ops::upkeep::snapshot_log::{WORTH_COMMITS, snapshot_log};
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;
@@ -53,6 +54,12 @@ impl KeepStore for Local {
             collect_garbage(vault, locks, key, self.clock.now(), engine, &request, &mut watch)?;
         if let Some(chain) = chain {
             chain.close()?;
+        }
+        if !wanted.dry_run {
+            snapshot_log(&self.data, WORTH_COMMITS, &mut |done, total| {
+                progress("making a snapshot", done, total);
+                true
+            })?;
         }
         Ok(reply::garbage(&garbage, wanted.dry_run))
     }

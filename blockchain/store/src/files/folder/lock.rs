@@ -4,12 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
 use super::{Options, RUN};
 use crate::StoreError;
 use crate::files::disk::real;
+
+/// So often a folder that may be read is looked at again, each time after a millisecond more.
+const LOOKS: u64 = 5;
 
 /// Takes the folder, or says who has it.
 pub(super) fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
@@ -25,17 +29,23 @@ pub(super) fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
         .mode(real::PRIVATE_FILE)
         .open(&path)
         .map_err(context())?;
-    if let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let mut looks = 0;
+    while let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if errno != rustix::io::Errno::WOULDBLOCK {
             return Err(context()(errno.into()));
         }
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
+            let (folder, by) = (root.display().to_string(), holder(&mut file));
+            return Err(StoreError::InUse { folder, by });
+        }
+        // It is read, or was let go of since: then it can be had now, unless another process looks just as this one does.
+        if looks == LOOKS {
             // Its text tells who wrote to it last, which is nobody now.
             let root = root.display();
             return Err(StoreError::Folder(format!("{root} is being read, and not to be changed")));
         }
-        let (folder, by) = (root.display().to_string(), holder(&mut file));
-        return Err(StoreError::InUse { folder, by });
+        looks += 1;
+        std::thread::sleep(Duration::from_millis(looks));
     }
     let text = format!("{} (process {})", options.owner, std::process::id());
     file.set_len(0)

@@ -15,6 +15,7 @@ fn snapshot(vault: &Vault) -> Snapped {
     let made = vault.snapshot(Snapshotting {
         matters: &|_, _| Ok(true),
         scratch: Arc::new(MemoryIndex::new()),
+        least: 1,
         step: &mut |_, _| true,
     });
     made.unwrap()

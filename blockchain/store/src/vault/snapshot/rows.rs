@@ -8,6 +8,7 @@ use crate::StoreError;
 use crate::contract::index::Index;
 use crate::crypt::Cipher;
 use crate::registry::vault::key;
+use crate::vault::projection::Projection;
 use crate::vault::{chunk_rows, unit_rows};
 
 /// Rows read at once.
@@ -15,8 +16,13 @@ const PAGE: usize = 4_096;
 
 /// BLAKE3 of every row in the order of keys, each the length of its key, the key, the length of its value in the clear,
 /// and that; but for rows that are of one copy alone (where it stands, which kinds of facts it was ever shown, how its
-/// values are encrypted, what it could not read, how far its own files are named), and for what is said of units that others stand for.
-pub(super) fn digest(index: &dyn Index, cipher: &Cipher) -> Result<[u8; 32], StoreError> {
+/// values are encrypted, what it could not read, how far its own files are named), for what is said of units that others
+/// stand for, and for what the owner says is of a log's history.
+pub(super) fn digest(
+    index: &dyn Index,
+    cipher: &Cipher,
+    projection: &Projection,
+) -> Result<[u8; 32], StoreError> {
     let (mut hasher, mut from) = (blake3::Hasher::new(), vec![0]);
     let retired = unit_rows::retired(index)?;
     loop {
@@ -27,7 +33,7 @@ pub(super) fn digest(index: &dyn Index, cipher: &Cipher) -> Result<[u8; 32], Sto
             from.push(0);
         }
         for (key, value) in page {
-            if !is_of_all(index, &key, &retired)? {
+            if projection.is_of_history(&key) || !is_of_all(index, &key, &retired)? {
                 continue;
             }
             // Encrypted values differ from copy to copy, and what is in the clear opens as nothing.

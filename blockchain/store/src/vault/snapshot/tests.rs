@@ -7,7 +7,7 @@ use lucid_core::time::Timestamp;
 
 use super::*;
 use crate::codec::Compression;
-use crate::contract::index::Project;
+use crate::contract::index::{Changes, Project};
 use crate::crypt::Cipher;
 use crate::memory::blobs::MemoryBlobs;
 use crate::memory::fact_log::{Ending, MemoryLog};
@@ -64,9 +64,9 @@ impl Shared {
 
     /// What is wrong with a copy that starts with nothing, which has the rows of this one if nothing is.
     fn differs(&self, from: &MemoryIndex) -> bool {
-        let (_, index) = self.anew();
-        let cipher = Cipher::new(None);
-        let digests = [index.as_ref(), from].map(|index| rows::digest(index, &cipher).unwrap());
+        let (vault, index) = self.anew();
+        let digests = [index.as_ref(), from]
+            .map(|index| rows::digest(index, vault.cipher(), &vault.projection).unwrap());
         let places = [index.as_ref(), from].map(|index| Position::of(index).unwrap());
         digests[0] != digests[1] || places[0] != places[1]
     }
@@ -99,6 +99,7 @@ fn try_snapshot(vault: &Vault) -> Result<Snapped, StoreError> {
     vault.snapshot(Snapshotting {
         matters: &matters,
         scratch: Arc::new(MemoryIndex::new()),
+        least: 1,
         step: &mut |_, _| true,
     })
 }
@@ -203,6 +204,7 @@ fn what_would_lose_a_row_is_given_up_and_nothing_is_hollowed() {
         let refused = vault.snapshot(Snapshotting {
             matters: &wrong,
             scratch: Arc::new(MemoryIndex::new()),
+            least: 1,
             step: &mut |_, _| true,
         });
         let Err(StoreError::Index(why)) = refused else { panic!("{refused:?}") };
@@ -259,6 +261,7 @@ fn a_snapshot_that_is_told_to_stop_makes_none() {
     let stopped = vault.snapshot(Snapshotting {
         matters: &matters,
         scratch: Arc::new(MemoryIndex::new()),
+        least: 1,
         step: &mut |_, _| {
             steps += 1;
             steps < 10
