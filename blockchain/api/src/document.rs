@@ -207,7 +207,7 @@ pub const REFUSALS: &[(u16, &str, &str)] = &[
     (429, "busy", "Too much at once: again after `Retry-After`."),
     (500, "internal", "Our mistake; the log has the cause, under the request id."),
     (502, "upstream", "Another service, which is needed for it, failed."),
-    (503, "unavailable", "A part that is needed is not there now."),
+    (503, "unavailable", "A part that is needed is not there now: again after `Retry-After`."),
     (507, "full", "The store has no room."),
 ];
 

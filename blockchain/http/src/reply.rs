@@ -91,7 +91,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(mut self) -> Response {
         let mut response = status(self.code).into_response();
-        if self.code == ErrorCode::Busy {
+        if matches!(self.code, ErrorCode::Busy | ErrorCode::Unavailable) {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         for (name, value) in self.headers.drain(..) {

@@ -4,6 +4,8 @@
 //! on a thread that may wait. So the drivers run on threads of their own, and a call hands its future over there.
 //! Invariant: no call waits longer than it was given, whatever the other side does.
 
+pub(crate) mod breaker;
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;

@@ -241,7 +241,7 @@ fn components_of(document: &mut Value) {
     for status in refusals.chain(["default".to_owned()]) {
         let (name, meaning) = known(&status);
         let own = match name {
-            "busy" => &["Retry-After"][..],
+            "busy" | "unavailable" => &["Retry-After"][..],
             "unauthorized" => &["WWW-Authenticate"],
             "range" => &["Content-Range"],
             _ => &[],

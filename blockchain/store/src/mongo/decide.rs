@@ -44,13 +44,22 @@ impl Connection {
     /// it is good; after any other the `_id` is read, and the nonce there decides. A document that is not there yet is
     /// inserted again, which is the same insert: only one of them can come true.
     pub(super) fn insert(&self, collection: &str, document: &Document) -> Inserted {
-        let (mut is_sure, mut why, since) = (true, String::new(), Instant::now());
+        let begun = match self.begin() {
+            Ok(begun) => begun,
+            Err(why) => return Inserted::Not(why),
+        };
+        let (mut is_sure, mut is_away, mut why) = (true, false, String::new());
+        let since = Instant::now();
         let id = document.get("_id").unwrap_or(&Bson::Null);
         for tried in 1..=TRIES {
             let (to, what) = (self.collection(collection), document.clone());
             match self.call(async move { to.insert_one(what).await }) {
-                Ok(_) => return Inserted::Here,
+                Ok(_) => {
+                    begun.end(None);
+                    return Inserted::Here;
+                }
                 Err(failure) => {
+                    is_away = failure.is_away();
                     is_sure &= failure.surely_not();
                     // That the place is taken, perhaps by ourselves, is no reason to tell.
                     if why.is_empty() || !failure.is_duplicate() {
@@ -59,6 +68,7 @@ impl Connection {
                 }
             }
             if let Some(there) = self.look_for(collection, id) {
+                begun.end(None);
                 let is_ours = there.get(NONCE).is_some_and(|it| Some(it) == document.get(NONCE));
                 return if is_ours { Inserted::Here } else { Inserted::There(there) };
             }
@@ -69,6 +79,7 @@ impl Connection {
                 std::thread::sleep(PAUSE * tried);
             }
         }
+        begun.end(is_away.then(|| why.clone()));
         if is_sure { Inserted::Not(why) } else { Inserted::Maybe(why) }
     }
 

@@ -1,6 +1,7 @@
 //! The connection to a server: what is asked of it at the start, and how every call is made.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, doc};
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::contract::lock::{Created, Lock as _};
 use crate::crypt::random;
 use crate::mongo::{MongoChain, MongoLock, MongoLog};
+use crate::remote::breaker::{Begun, Breaker};
 use crate::remote::{Driver, NoAnswer};
 
 /// What servers know their client by.
@@ -24,6 +26,8 @@ const CLIENT: &str = "lucid";
 const DUPLICATE_KEY: i32 = 11_000;
 /// The server's clock and this machine's may differ so much.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
+/// After a call was given up, none is made for this part of the patience.
+const SPARED: u32 = 10;
 /// How often something is read that cannot be had.
 const READS: usize = 3;
 /// Documents that are read at once have not much more bytes.
@@ -259,9 +263,24 @@ impl Failure {
 
     /// As the answer of a read.
     pub(super) fn into_store_error(self, context: &str) -> StoreError {
-        let kind = std::io::ErrorKind::NotConnected;
-        StoreError::Io { context: context.to_owned(), reason: self.to_string(), kind }
+        unanswered(context, self.to_string())
     }
+
+    /// Whether nothing was heard of the server: the next call would not be answered either.
+    pub(super) fn is_away(&self) -> bool {
+        let Self::Said(error) = self else { return true };
+        matches!(
+            error.kind.as_ref(),
+            ErrorKind::ServerSelection { .. }
+                | ErrorKind::Io(_)
+                | ErrorKind::ConnectionPoolCleared { .. }
+        )
+    }
+}
+
+fn unanswered(context: &str, reason: String) -> StoreError {
+    let kind = std::io::ErrorKind::NotConnected;
+    StoreError::Io { context: context.to_owned(), reason, kind }
 }
 
 /// A database, and how it is called; clones are the same.
@@ -270,6 +289,7 @@ pub(super) struct Connection {
     database: Database,
     driver: Driver,
     patience: Duration,
+    breaker: Arc<Breaker<String>>,
     /// What the names of collections begin with.
     prefix: &'static str,
     /// What people know it by: without a password.
@@ -320,7 +340,8 @@ impl Connection {
         });
         let (database, at) = opened
             .map_err(|why| StoreError::Folder(format!("the URL of MongoDB is not good: {why}")))?;
-        Ok(Self { database, driver: driver.clone(), patience, prefix, at })
+        let (driver, breaker) = (driver.clone(), Arc::default());
+        Ok(Self { database, driver, patience, breaker, prefix, at })
     }
 
     /// Makes a call, and waits for it no longer than was said.
@@ -341,11 +362,18 @@ impl Connection {
         self.database.collection(&format!("{}{name}", self.prefix))
     }
 
+    /// Lets a call begin, unless another was just given up.
+    pub(super) fn begin(&self) -> Result<Begun<'_, String>, String> {
+        self.breaker.begin(self.patience / SPARED)
+    }
+
     /// Reads, and tries again where nothing was heard: reading twice harms nothing.
     pub(super) fn read<T: Send + 'static, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let context = || format!("reading {}", self.at);
+        let begun = self.begin().map_err(|why| unanswered(&context(), why))?;
         let mut done = self.call(call());
         for _ in 1..READS {
             match &done {
@@ -353,7 +381,8 @@ impl Connection {
                 _ => break,
             }
         }
-        done.map_err(|failure| failure.into_store_error(&format!("reading {}", self.at)))
+        begun.end(done.as_ref().err().filter(|failure| failure.is_away()).map(ToString::to_string));
+        done.map_err(|failure| failure.into_store_error(&context()))
     }
 
     /// A document by its `_id`, or these fields of it. `None` only when it is known not to be there.

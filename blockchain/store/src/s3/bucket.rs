@@ -19,6 +19,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use super::failure::{Failure, Kind};
 use crate::crypt::random;
 use crate::remote::Driver;
+use crate::remote::breaker::Breaker;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +32,15 @@ pub struct Patience {
     pub pause: Duration,
     /// So often it is tried at most.
     pub tries: u32,
+    /// After a call was given up, so long none is made.
+    pub spare: Duration,
 }
 
 /// No pause between two tries is longer.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// After a call was given up, none is made for this part of the time that it may take.
+const SPARED: u32 = 30;
 
 /// Bytes that a call moves within its patience.
 const PACE_BYTES: u64 = 16 << 20;
@@ -46,7 +52,8 @@ impl Patience {
     /// Of calls that may take so long.
     pub fn within(deadline: Duration) -> Self {
         let pause = Duration::from_millis(100);
-        Self { call: deadline, attempt: deadline / 2, pause, tries: u32::MAX }
+        let (attempt, spare) = (deadline / 2, deadline / SPARED);
+        Self { call: deadline, attempt, pause, tries: u32::MAX, spare }
     }
 
     fn to_move(self, bytes: u64) -> Self {
@@ -71,6 +78,7 @@ pub struct Bucket {
     driver: Driver,
     prefix: Path,
     patience: Patience,
+    breaker: Breaker<Failure>,
     /// What people know it by.
     pub title: String,
 }
@@ -92,7 +100,7 @@ impl Bucket {
         patience: Patience,
         title: String,
     ) -> Self {
-        Self { objects, driver, prefix, patience, title }
+        Self { objects, driver, prefix, patience, breaker: Breaker::default(), title }
     }
 
     fn path(&self, folder: &str, name: &str) -> Path {
@@ -216,8 +224,24 @@ impl Bucket {
         })
     }
 
-    /// Tries until it works, is refused, or takes too long.
+    /// Tries until it works, is refused, or takes too long; not at all where another call was just given up.
     fn call<T, F>(
+        &self,
+        patience: Patience,
+        once: impl Fn(Arc<dyn ObjectStore>) -> F + Send + Sync + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let begun = self.breaker.begin(patience.spare)?;
+        let done = self.try_call(patience, once);
+        begun.end(done.as_ref().err().filter(|failure| failure.may_pass()).cloned());
+        done
+    }
+
+    /// Tries until it works, is refused, or takes too long.
+    fn try_call<T, F>(
         &self,
         patience: Patience,
         once: impl Fn(Arc<dyn ObjectStore>) -> F + Send + Sync + 'static,

@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lucid_api::client::Append;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::gate::{Gate, Way};
 use super::make;
@@ -16,6 +19,8 @@ use crate::service::{Service, bytes};
 const ANSWER_MAX: Duration = Duration::from_secs(75);
 /// What was away is used again after so long, at most.
 const HEAL_MAX: Duration = Duration::from_secs(30);
+/// A server that is away is noticed, and health says so, after so long at most.
+const NOTICE_MAX: Duration = Duration::from_secs(45);
 /// Callers at once.
 const CALLERS: usize = 40;
 
@@ -49,12 +54,14 @@ impl Gated {
         Self { service, database, bucket }
     }
 
-    /// Appends, and tells what that came to.
+    /// Appends all of it or nothing, and tells what that came to.
     fn append(&self, session: &str, offset: u64, content: Vec<u8>) -> Answer {
+        let digest = format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(&content)));
         let url = self.service.url(&format!("/api/v1/sessions/{session}/append"));
         let request = self.service.http.post(url).timeout(ANSWER_MAX).body(content);
         let request = request.header("content-type", "application/octet-stream");
-        let reply = request.header("upload-offset", offset).send().unwrap();
+        let request = request.header("upload-offset", offset).header("content-digest", digest);
+        let reply = request.send().unwrap();
         let header = |name: &str| {
             reply.headers().get(name).map(|value| value.to_str().unwrap().parse().unwrap())
         };
@@ -106,63 +113,99 @@ struct Answer {
     words: String,
 }
 
-#[test]
-fn a_server_in_trouble_costs_callers_a_clear_answer_and_nothing_that_was_acknowledged() {
+/// A server is in trouble while callers send, and then well again.
+fn costs_a_clear_answer_and_nothing_that_was_acknowledged(
+    what: &str,
+    gate: impl Fn(&Gated) -> &Gate,
+    way: Way,
+) {
     let Some(remote) = Remote::new() else { return };
     let home = tempfile::tempdir().unwrap();
     let gated = Gated::start(&home.path().join("store"), &remote);
-    let Gated { service, database, bucket } = &gated;
-    let troubles = [
-        ("a database that is down", database, Way::Cut),
-        ("a database that stalls", database, Way::Stalled),
-        ("a bucket that is down", bucket, Way::Cut),
-        ("a bucket that stalls", bucket, Way::Stalled),
-        ("a bucket that throttles", bucket, Way::Answered(503, "SlowDown")),
-        ("a bucket that is full", bucket, Way::Answered(507, "StorageFull")),
-    ];
-    for (number, (what, gate, way)) in troubles.into_iter().enumerate() {
-        let session = format!("s{number}");
-        service.begin(&session);
-        let (before, meanwhile, behind) = (noise(1, 700_000), noise(2, 300_000), noise(3, 100));
-        service.client.append(&session, &Append::default(), before.clone()).unwrap();
-        let refused = AtomicUsize::new(0);
-        let other = format!("other{number}");
-        service.begin(&other);
+    let (service, gate) = (&gated.service, gate(&gated));
+    let (before, meanwhile, behind) = (noise(1, 700_000), noise(2, 5_000_000), noise(3, 100));
+    service.begin("s");
+    service.begin("other");
+    service.client.append("s", &Append::default(), before.clone()).unwrap();
 
-        gate.set(way);
-        let since = Instant::now();
-        std::thread::scope(|scope| {
-            for caller in 0..CALLERS {
-                let (gated, refused, session, other) = (&gated, &refused, &session, &other);
-                let content = meanwhile.clone();
-                scope.spawn(move || {
-                    let (to, offset) = if caller == 0 { (session, 700_000) } else { (other, 0) };
-                    let answer = gated.append(to, offset, content);
-                    let is_clear = answer.status == 503 && answer.later.is_some();
-                    assert!(is_clear, "{what}, caller {caller}: {answer:?}");
-                    refused.fetch_add(1, SeqCst);
-                });
-            }
-        });
-        assert_eq!(refused.load(SeqCst), CALLERS);
-        assert!(since.elapsed() < ANSWER_MAX, "{what}: {:?}", since.elapsed());
-        // It says so itself, and answers quickly what it knows without asking.
-        let since = Instant::now();
-        let (_, health) = gated.health();
-        assert!(since.elapsed() < Duration::from_secs(15), "{what}: {:?}", since.elapsed());
-        assert_ne!(health["status"], "healthy", "{what}: {health:#}");
-
-        gate.set(Way::Open);
-        let from = gated.append_when_taken(&session, 700_000, &behind, what);
-        // An answer that was no yes and no no may have been either: then what was sent is whole, or not there at all.
-        let kept = if from == 700_000 { &[][..] } else { meanwhile.as_slice() };
-        let right = [before.as_slice(), kept, behind.as_slice()].concat();
-        let there = bytes(service.client.data(&session, None));
-        assert!(there == right, "{what}: {} bytes are there", there.len());
-        gated.wait_until_healthy(what);
+    gate.set(way);
+    let (refused, since) = (AtomicUsize::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (gated, refused, content) = (&gated, &refused, meanwhile.clone());
+            scope.spawn(move || {
+                let (to, offset) = if caller == 0 { ("s", 700_000) } else { ("other", 0) };
+                let answer = gated.append(to, offset, content);
+                // A server without room is known to be one, and is not asked again and again.
+                let is_full = matches!(way, Way::Answered(507, _)) && answer.status == 507;
+                let is_clear = is_full || (answer.status == 503 && answer.later.is_some());
+                assert!(is_clear, "{what}, caller {caller}: {answer:?}");
+                refused.fetch_add(1, SeqCst);
+            });
+        }
+    });
+    assert_eq!(refused.load(SeqCst), CALLERS);
+    assert!(since.elapsed() < ANSWER_MAX, "{what}: {:?}", since.elapsed());
+    // It says so itself, and answers at once what it knows.
+    let since = Instant::now();
+    while gated.health().1["status"] == "healthy" {
+        assert!(since.elapsed() < NOTICE_MAX, "{what}: {:#}", gated.health().1);
+        std::thread::sleep(Duration::from_millis(100));
     }
+    let since = Instant::now();
+    gated.health();
+    assert!(since.elapsed() < Duration::from_secs(1), "{what}: {:?}", since.elapsed());
+
+    gate.set(Way::Open);
+    let from = gated.append_when_taken("s", 700_000, &behind, what);
+    // An answer that was no yes and no no may have been either: then what was sent is whole, or not there at all.
+    let kept = if from == 700_000 { &[][..] } else { meanwhile.as_slice() };
+    let right = [before.as_slice(), kept, behind.as_slice()].concat();
+    let there = bytes(service.client.data("s", None));
+    assert!(there == right, "{what}: {} bytes are there", there.len());
+    gated.wait_until_healthy(what);
     assert!(service.app().opened.damage().is_empty());
     gated.service.stop();
+}
+
+fn database(gated: &Gated) -> &Gate {
+    &gated.database
+}
+
+fn bucket(gated: &Gated) -> &Gate {
+    &gated.bucket
+}
+
+#[test]
+fn a_database_that_is_down() {
+    costs_a_clear_answer_and_nothing_that_was_acknowledged("down", database, Way::Cut);
+}
+
+#[test]
+fn a_database_that_stalls() {
+    costs_a_clear_answer_and_nothing_that_was_acknowledged("stalled", database, Way::Stalled);
+}
+
+#[test]
+fn a_bucket_that_is_down() {
+    costs_a_clear_answer_and_nothing_that_was_acknowledged("down", bucket, Way::Cut);
+}
+
+#[test]
+fn a_bucket_that_stalls() {
+    costs_a_clear_answer_and_nothing_that_was_acknowledged("stalled", bucket, Way::Stalled);
+}
+
+#[test]
+fn a_bucket_that_throttles() {
+    let throttled = Way::Answered(503, "SlowDown");
+    costs_a_clear_answer_and_nothing_that_was_acknowledged("throttled", bucket, throttled);
+}
+
+#[test]
+fn a_bucket_that_is_full() {
+    let full = Way::Answered(507, "StorageFull");
+    costs_a_clear_answer_and_nothing_that_was_acknowledged("full", bucket, full);
 }
 
 #[test]
