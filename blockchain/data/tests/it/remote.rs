@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use lucid_api::client::Append;
 use lucid_data_chain::config::{self, given};
-use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
+use lucid_data_chain::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
+use lucid_data_chain::ops::upkeep::snapshot_log::{WORTH_COMMITS, snapshot_log};
 use lucid_http::config::Environment;
 use lucid_store::StoreError;
 use lucid_store::backend::Given;
@@ -24,13 +25,12 @@ use crate::real_servers::Remote;
 use crate::sample::noise;
 use crate::service::{Service, bytes};
 
-/// Makes the store as `lucid init` does.
-fn make(folder: &Path, remote: &Remote) -> Result<DataFolder, StoreError> {
+/// How a command opens the store.
+fn options(remote: &Remote) -> Options {
     let environment: Environment =
         remote.variables().iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let config = config::load(&environment, None).unwrap().config;
-    let given = given(&config.common.back_ends, &Clock::system());
-    let options = Options {
+    Options {
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         expected: None,
@@ -40,10 +40,16 @@ fn make(folder: &Path, remote: &Remote) -> Result<DataFolder, StoreError> {
         passphrase: None,
         owner: "a test".into(),
         reserve: Default::default(),
-        given: Given { makes_keys: true, ..given },
+        given: given(&config.common.back_ends, &Clock::system()),
         now: Clock::system().now().to_string(),
-    };
-    DataFolder::open(folder, &options)
+    }
+}
+
+/// Makes the store as `lucid init` does.
+fn make(folder: &Path, remote: &Remote) -> Result<DataFolder, StoreError> {
+    let options = options(remote);
+    let given = Given { makes_keys: true, ..options.given };
+    DataFolder::open(folder, &Options { given, ..options })
 }
 
 fn give_keys(from: &Path, to: &Path) {
@@ -94,6 +100,49 @@ fn what_is_acknowledged_is_there_after_a_restart_and_for_an_empty_disk() {
     assert_eq!(bytes(service.client.data("open", None)).len(), 150_000);
     let there = service.client.session("s").unwrap();
     assert_eq!(there.merkle_root, Some(sealed.merkle_root));
+    service.stop();
+}
+
+#[test]
+fn an_empty_disk_starts_from_the_snapshot_where_the_log_is_hollow() {
+    let Some(remote) = Remote::new() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = (home.path().join("first"), home.path().join("second"));
+    drop(make(&first, &remote).unwrap());
+    let (contents, mut hollowed) = ([noise(1, 3_000_000), noise(2, 2_000_000)], 0);
+    for (number, content) in contents.iter().enumerate() {
+        let service = Service::start_with(&first, &remote.variables());
+        for session in [format!("s{number}"), format!("gone{number}")] {
+            service.begin(&session);
+            service.client.append(&session, &Default::default(), content.clone()).unwrap();
+            service.client.seal(&session, &Default::default()).unwrap();
+        }
+        service.client.remove_session(&format!("gone{number}"), &Default::default()).unwrap();
+        service.stop();
+        let opened = Opened::open(&first, &options(&remote)).unwrap();
+        let too_few = snapshot_log(&opened, WORTH_COMMITS, &mut |_, _| true).unwrap();
+        assert_eq!(too_few.number, 0, "some commits are no reason for a snapshot");
+        let made = snapshot_log(&opened, 1, &mut |_, _| true).unwrap();
+        assert_eq!(made.number, number as u64 + 1);
+        assert!(!first.join("index-trial").exists());
+        hollowed += made.commits_hollowed;
+        opened.close().unwrap();
+    }
+    assert!(hollowed > 3, "{hollowed} commits are hollow");
+
+    give_keys(&first, &second);
+    let service = Service::start_with(&second, &remote.variables());
+    for (number, content) in contents.iter().enumerate() {
+        let session = format!("s{number}");
+        assert!(bytes(service.client.data(&session, None)) == *content, "{session}");
+        let gone = service.get(&format!("/api/v1/sessions/gone{number}"));
+        assert_eq!(gone.status(), 410);
+    }
+    assert!(service.app().opened.damage().is_empty());
+    service.stop();
+    // The one that made it goes on as well.
+    let service = Service::start_with(&first, &remote.variables());
+    assert!(bytes(service.client.data("s0", None)) == contents[0]);
     service.stop();
 }
 
