@@ -6,8 +6,9 @@ use lucid_http::config::{BackEnds, BucketSettings, MongoSettings};
 use lucid_store::backend::{BucketAt, Given, MongoAt};
 use lucid_store::clock::Clock;
 
-/// How long a call to a bucket may take, with all of its tries; one that moves much has longer.
-const BUCKET_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a call to a bucket may take, with all of its tries; one that moves much has longer. Callers whose bytes are
+/// not taken meanwhile give up after 30 s, as most clients do, and would hear nothing.
+const BUCKET_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What of a store is not in its folder. No keys are made for it.
 pub fn given(back_ends: &BackEnds, clock: &Clock) -> Given {
