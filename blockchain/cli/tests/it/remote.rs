@@ -78,6 +78,15 @@ fn a_session_is_kept_proved_and_given_back_and_an_empty_disk_finds_it() {
     assert!(keys.contains("data-chain"), "{keys}");
     home.archive("u", &more);
 
+    // A mirror is a store of its own, all in its folder, and needs neither server.
+    let mirror = home.at("mirror");
+    home.done(&[&"mirror", &mirror]);
+    home.done(&[&"mirror", &mirror]);
+    let mirrored = Home::new().with_data(mirror);
+    assert_eq!(mirrored.sessions().into_keys().collect::<Vec<_>>(), ["s", "u"]);
+    assert_eq!(Snapshot::of(&mirrored.restore("s", "back")), Snapshot::of(&files));
+    mirrored.assert_sound();
+
     let second = Home::new().with_variables(&remote.variables());
     give_keys(home.data(), second.data());
     let made = second.json(&[&"init"]);

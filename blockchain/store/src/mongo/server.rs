@@ -122,12 +122,14 @@ impl std::fmt::Debug for Mongo {
 }
 
 impl Mongo {
-    /// Opens a database, once it is known to keep what it acknowledges, and to be the right one.
+    /// Opens a database, once it is known to keep what it acknowledges, and to be the right one. No call is spared
+    /// because another was given up.
     pub fn open(driver: &Driver, how: &Opening<'_>) -> Result<Self, StoreError> {
         let limits = MongoAt::new("", how.url);
         let (selection, connect, call) = (how.patience, how.patience, how.patience * 2);
         let at = MongoAt { selection, connect, call, ..limits };
-        let connection = Connection::to(driver, &at, "")?;
+        let mut connection = Connection::to(driver, &at, "")?;
+        connection.spare = None;
         connection.check(how.clock)?;
         Self::over(connection, how.store)
     }
@@ -289,6 +291,8 @@ pub(super) struct Connection {
     database: Database,
     driver: Driver,
     patience: Duration,
+    /// After a call was given up, so long none is made; without it each call finds out by itself.
+    spare: Option<Duration>,
     breaker: Arc<Breaker<String>>,
     /// What the names of collections begin with.
     prefix: &'static str,
@@ -340,8 +344,8 @@ impl Connection {
         });
         let (database, at) = opened
             .map_err(|why| StoreError::Folder(format!("the URL of MongoDB is not good: {why}")))?;
-        let (driver, breaker) = (driver.clone(), Arc::default());
-        Ok(Self { database, driver, patience, breaker, prefix, at })
+        let (driver, spare, breaker) = (driver.clone(), Some(patience / SPARED), Arc::default());
+        Ok(Self { database, driver, patience, spare, breaker, prefix, at })
     }
 
     /// Makes a call, and waits for it no longer than was said.
@@ -364,7 +368,7 @@ impl Connection {
 
     /// Lets a call begin, unless another was just given up.
     pub(super) fn begin(&self) -> Result<Begun<'_, String>, String> {
-        self.breaker.begin(self.patience / SPARED)
+        self.breaker.begin(self.spare)
     }
 
     /// Reads, and tries again where nothing was heard: reading twice harms nothing.

@@ -26,8 +26,10 @@ impl<E> Default for Breaker<E> {
 }
 
 impl<E: Clone> Breaker<E> {
-    /// Lets a call begin, or says why the server is away. `pause`: how long nothing is called after a call was given up.
-    pub fn begin(&self, pause: Duration) -> Result<Begun<'_, E>, E> {
+    /// Lets a call begin, or says why the server is away. `pause`: how long nothing is called after a call was given up;
+    /// without one each call finds out by itself.
+    pub fn begin(&self, pause: Option<Duration>) -> Result<Begun<'_, E>, E> {
+        let Some(pause) = pause else { return Ok(Begun { breaker: self, is_trial: false }) };
         let mut state = self.0.lock();
         let is_trial = match &state.away {
             None => false,
@@ -68,19 +70,21 @@ mod tests {
 
     #[test]
     fn behind_a_call_that_was_given_up_one_tries_and_the_others_are_spared() {
-        let (breaker, long) = (Breaker::default(), Duration::from_secs(3_600));
+        let (breaker, long) = (Breaker::default(), Some(Duration::from_secs(3_600)));
+        let now = Some(Duration::ZERO);
         // As long as calls are answered, any number of them goes at once.
         let two = (breaker.begin(long).unwrap(), breaker.begin(long).unwrap());
         two.0.end(None);
         two.1.end(Some("gone"));
         assert_eq!(breaker.begin(long).err(), Some("gone"));
-        let trial = breaker.begin(Duration::ZERO).unwrap();
-        assert_eq!(breaker.begin(Duration::ZERO).err(), Some("gone"), "one tries already");
+        let trial = breaker.begin(now).unwrap();
+        assert_eq!(breaker.begin(now).err(), Some("gone"), "one tries already");
         trial.end(Some("still gone"));
         assert_eq!(breaker.begin(long).err(), Some("still gone"));
         // A call that ends in no way of these leaves it to the next to find out.
-        drop(breaker.begin(Duration::ZERO).unwrap());
-        breaker.begin(Duration::ZERO).unwrap().end(None);
+        drop(breaker.begin(now).unwrap());
+        assert!(breaker.begin(None).is_ok(), "where nobody is spared");
+        breaker.begin(now).unwrap().end(None);
         assert!(breaker.begin(long).is_ok());
     }
 }

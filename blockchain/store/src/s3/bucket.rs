@@ -32,8 +32,8 @@ pub struct Patience {
     pub pause: Duration,
     /// So often it is tried at most.
     pub tries: u32,
-    /// After a call was given up, so long none is made.
-    pub spare: Duration,
+    /// After a call was given up, so long none is made; without it each call finds out by itself.
+    pub spare: Option<Duration>,
 }
 
 /// No pause between two tries is longer.
@@ -52,7 +52,7 @@ impl Patience {
     /// Of calls that may take so long.
     pub fn within(deadline: Duration) -> Self {
         let pause = Duration::from_millis(100);
-        let (attempt, spare) = (deadline / 2, deadline / SPARED);
+        let (attempt, spare) = (deadline / 2, Some(deadline / SPARED));
         Self { call: deadline, attempt, pause, tries: u32::MAX, spare }
     }
 

@@ -35,7 +35,7 @@ const PATIENT: Patience = Patience {
     attempt: Duration::from_secs(60),
     pause: Duration::from_millis(1),
     tries: u32::MAX,
-    spare: Duration::ZERO,
+    spare: None,
 };
 
 /// A bucket that holds nothing.
