@@ -13,7 +13,14 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
-pub fn measure(to: &Callee, clients: usize, bytes: usize, seconds: u64) -> anyhow::Result<Value> {
+/// `put_only`: they are not read again.
+pub fn measure(
+    to: &Callee,
+    clients: usize,
+    bytes: usize,
+    seconds: u64,
+    put_only: bool,
+) -> anyhow::Result<Value> {
     let common = to.head();
     let ids = Mutex::new(Vec::new());
     let put = load(
@@ -35,6 +42,9 @@ pub fn measure(to: &Callee, clients: usize, bytes: usize, seconds: u64) -> anyho
         },
         to,
     )?;
+    if put_only {
+        return Ok(json!({ "clients": clients, "bytes": bytes, "put": put.told(bytes) }));
+    }
     let ids = ids.into_inner().unwrap_or_default();
     anyhow::ensure!(!ids.is_empty(), "nothing was stored");
     let get = load(
@@ -62,6 +72,17 @@ pub struct Load {
 }
 
 impl Load {
+    /// What requests came to that took so long each.
+    pub fn of(elapsed: Duration, mut took: Vec<Duration>) -> Self {
+        took.sort_unstable();
+        Self { seconds: elapsed.as_secs_f64(), took }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.took.len()
+    }
+
     pub fn told(&self, bytes: usize) -> Value {
         let per_second = self.took.len() as f64 / self.seconds;
         let percentile = |share: f64| {
@@ -69,7 +90,7 @@ impl Load {
             self.took.get(at).map_or(0.0, |took| took.as_secs_f64() * 1e3)
         };
         json!({
-            "per_second": per_second.round(),
+            "count": self.took.len(), "per_second": per_second.round(),
             "mb_per_second": (per_second * bytes as f64 / 1e6).round(),
             "p50_ms": percentile(0.5), "p99_ms": percentile(0.99),
         })
@@ -107,10 +128,7 @@ pub fn load(
             .map(|worker| worker.join().map_err(|_| anyhow::anyhow!("a client panicked"))?)
             .collect::<anyhow::Result<Vec<_>>>()
     })?;
-    let seconds = started.elapsed().as_secs_f64();
-    let mut took: Vec<Duration> = parts.into_iter().flatten().collect();
-    took.sort_unstable();
-    Ok(Load { seconds, took })
+    Ok(Load::of(started.elapsed(), parts.into_iter().flatten().collect()))
 }
 
 /// A service that is asked.
@@ -190,7 +208,8 @@ impl Line {
 }
 
 /// Bytes that no other turn of any run has, and that do not compress.
-fn noise(client: u64, turn: u64, bytes: usize) -> Vec<u8> {
+/// Bytes that no other request has.
+pub fn noise(client: u64, turn: u64, bytes: usize) -> Vec<u8> {
     let mut seed = blake3::Hasher::new();
     seed.update(&client.to_le_bytes()).update(&turn.to_le_bytes());
     seed.update(&std::process::id().to_le_bytes());

@@ -9,6 +9,7 @@ mod collect;
 mod documents;
 mod http;
 mod link;
+mod objects;
 mod parts;
 mod scale;
 
@@ -47,12 +48,30 @@ enum What {
         bytes: usize,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Reads nothing again.
+        #[arg(long)]
+        put_only: bool,
         /// What to show it, if it asks for credentials.
         #[arg(long, env = "LUCID_TOKEN", hide_env_values = true)]
         token: Option<String>,
         /// Its key, if it speaks TLS, as it says when it starts.
         #[arg(long)]
         pin: Option<Pin>,
+    },
+    /// Objects into a bucket and out of it again, with no store in between.
+    Objects {
+        #[command(flatten)]
+        bucket: objects::Bucket,
+        #[arg(long, default_value_t = 16)]
+        clients: usize,
+        /// Bytes of an object.
+        #[arg(long, default_value_t = 1 << 20)]
+        bytes: usize,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Puts nothing: how many objects there are below the prefix, and how many bytes they have.
+        #[arg(long)]
+        count: bool,
     },
     /// A store of so many small chunks: making it, opening it, reading from it.
     Scale {
@@ -153,8 +172,13 @@ enum What {
 fn main() -> anyhow::Result<()> {
     let found = match Arguments::parse().what {
         What::Parts { folder, scratch, bytes } => parts::measure(&folder, &scratch, bytes)?,
-        What::Http { address, clients, bytes, seconds, token, pin } => {
-            http::measure(&http::Callee { address, token, pin }, clients, bytes, seconds)?
+        What::Http { address, clients, bytes, seconds, put_only, token, pin } => {
+            let to = http::Callee { address, token, pin };
+            http::measure(&to, clients, bytes, seconds, put_only)?
+        }
+        What::Objects { bucket, count: true, .. } => objects::count(&bucket)?,
+        What::Objects { bucket, clients, bytes, seconds, .. } => {
+            objects::measure(&bucket, clients, bytes, seconds)?
         }
         What::Scale { scratch, chunks, bytes } => scale::make(&scratch, chunks, bytes)?,
         What::ScaleRead { scratch, chunks, bytes } => scale::read(&scratch, chunks, bytes)?,

@@ -17,6 +17,7 @@ mod chain;
 mod commit;
 mod decide;
 mod fact_log;
+mod failure;
 mod fields;
 mod lock;
 mod server;
