@@ -26,7 +26,7 @@ const CLIENT: &str = "lucid";
 /// The server's clock and this machine's may differ so much.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// After a call was given up, none is made for this part of the patience.
-const SPARED: u32 = 10;
+const SPARED: u32 = 2;
 /// How often something is read that cannot be had.
 const READS: usize = 3;
 /// Documents that are read at once have not much more bytes.

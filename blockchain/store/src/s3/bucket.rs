@@ -40,7 +40,7 @@ pub struct Patience {
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// After a call was given up, none is made for this part of the time that it may take.
-const SPARED: u32 = 30;
+const SPARED: u32 = 4;
 
 /// Bytes that a call moves within its patience.
 const PACE_BYTES: u64 = 16 << 20;
