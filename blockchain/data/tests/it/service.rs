@@ -79,7 +79,9 @@ impl Service {
         let options =
             ClientOptions { timeout: Duration::from_secs(30), retry, ..ClientOptions::default() };
         let client = DataChainClient::new(&base, options).unwrap();
-        let http = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        let http = Client::builder().no_proxy().tls_certs_only([]);
+        // A body that is not taken for a while is the service's to answer for.
+        let http = http.tcp_user_timeout(None::<Duration>).build().unwrap();
         Ok(Self { client, http, base, shutdown, running: Some(running), runtime })
     }
 
