@@ -22,6 +22,13 @@ LARGE, SMALL = 1 << 20, 16 << 10
 CLIENTS = {LARGE: 16, SMALL: 64}
 
 
+def passed(data, state):
+    """What of the bytes is behind the rest of the message that began before."""
+    taken = min(state["left"], len(data))
+    state["left"] -= taken
+    return data[taken:]
+
+
 class Counted:
     """Carries bytes to a server, and counts requests: messages of MongoDB's protocol, or requests of HTTP."""
 
@@ -55,9 +62,7 @@ class Counted:
     def messages(self, data, state):
         while data:
             if state["left"]:
-                taken = min(state["left"], len(data))
-                state["left"] -= taken
-                data = data[taken:]
+                data = passed(data, state)
                 continue
             wanted = 4 - len(state["head"])
             state["head"], data = state["head"] + data[:wanted], data[wanted:]
@@ -69,9 +74,7 @@ class Counted:
     def http(self, data, state):
         while data:
             if state["left"]:
-                taken = min(state["left"], len(data))
-                state["left"] -= taken
-                data = data[taken:]
+                data = passed(data, state)
                 continue
             state["head"] += data
             end = state["head"].find(b"\r\n\r\n")

@@ -41,13 +41,8 @@ enum What {
     Http {
         /// Host and port, like 127.0.0.1:8087.
         address: String,
-        #[arg(long, default_value_t = 16)]
-        clients: usize,
-        /// Bytes of a chunk.
-        #[arg(long, default_value_t = 1 << 20)]
-        bytes: usize,
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
+        #[command(flatten)]
+        load: LoadOf,
         /// Reads nothing again.
         #[arg(long)]
         put_only: bool,
@@ -62,13 +57,8 @@ enum What {
     Objects {
         #[command(flatten)]
         bucket: objects::Bucket,
-        #[arg(long, default_value_t = 16)]
-        clients: usize,
-        /// Bytes of an object.
-        #[arg(long, default_value_t = 1 << 20)]
-        bytes: usize,
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
+        #[command(flatten)]
+        load: LoadOf,
         /// Puts nothing: how many objects there are below the prefix, and how many bytes they have.
         #[arg(long)]
         count: bool,
@@ -169,15 +159,28 @@ enum What {
     },
 }
 
+/// How much is asked for.
+#[derive(clap::Args)]
+struct LoadOf {
+    #[arg(long, default_value_t = 16)]
+    clients: usize,
+    /// Bytes of each item.
+    #[arg(long, default_value_t = 1 << 20)]
+    bytes: usize,
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
 fn main() -> anyhow::Result<()> {
     let found = match Arguments::parse().what {
         What::Parts { folder, scratch, bytes } => parts::measure(&folder, &scratch, bytes)?,
-        What::Http { address, clients, bytes, seconds, put_only, token, pin } => {
-            let to = http::Callee { address, token, pin };
+        What::Http { address, load, put_only, token, pin } => {
+            let (to, LoadOf { clients, bytes, seconds }) =
+                (http::Callee { address, token, pin }, load);
             http::measure(&to, clients, bytes, seconds, put_only)?
         }
         What::Objects { bucket, count: true, .. } => objects::count(&bucket)?,
-        What::Objects { bucket, clients, bytes, seconds, .. } => {
+        What::Objects { bucket, load: LoadOf { clients, bytes, seconds }, .. } => {
             objects::measure(&bucket, clients, bytes, seconds)?
         }
         What::Scale { scratch, chunks, bytes } => scale::make(&scratch, chunks, bytes)?,

@@ -7,9 +7,7 @@ use lucid_api::v1::sessions::{CreateSession, SealSession};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_core::tree::{Blake3Tree, TreeHash as _};
-use lucid_http::selftest::SelfTest;
-
-use crate::config::SERVICE;
+use lucid_http::selftest::{SelfTest, Vector};
 
 /// What the program tries on itself.
 pub const SELF_TEST: SelfTest = SelfTest { settings: &[], vectors, keep, find };
@@ -24,37 +22,24 @@ const HELLO: &str = "ea8f163db38682925e4491c5e58d4bb3506ef8c14eb78a86e908c5624a6
 const SESSION_KEY: &str = "0b02743d4e830925d305b5f156a26a1f0a3772715c8cd9fa59378367fb2c1f8d";
 const EMPTY: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
 
-fn vectors() -> Result<usize, String> {
+fn vectors() -> Result<Vec<Vector>, String> {
     let session: SessionId = "session-1".parse().map_err(|_| "an id is none".to_owned())?;
-    let vectors = [
+    Ok(vec![
         ("a chunk's id", ChunkId::from(blake3::hash(b"hello")).to_string(), HELLO),
         ("a session's key", session.key().to_string(), SESSION_KEY),
         ("an empty tree", hex::encode(Blake3Tree::empty()), EMPTY),
-    ];
-    for (what, found, wanted) in &vectors {
-        if found != wanted {
-            return Err(format!("{what} is {found} and has to be {wanted}"));
-        }
-    }
-    Ok(vectors.len())
+    ])
 }
 
-fn keep(address: &str) -> Result<(), String> {
+fn keep(address: &str) -> Result<String, ClientError> {
     let session =
         CreateSession { session_id: Some(SESSION.to_owned()), ..CreateSession::default() };
-    let kept = || {
-        let client = DataChainClient::new(address, ClientOptions::default())?;
-        let root = client.root()?;
-        client.create_session(&session)?;
-        client.append(SESSION, &Append::default(), content())?;
-        client.seal(SESSION, &SealSession::default())?;
-        Ok(root.message)
-    };
-    let service = kept().map_err(|error: ClientError| format!("nothing can be kept: {error}"))?;
-    match service == SERVICE.title {
-        true => Ok(()),
-        false => Err(format!("{service:?} answers, and not {:?}", SERVICE.title)),
-    }
+    let client = DataChainClient::new(address, ClientOptions::default())?;
+    let root = client.root()?;
+    client.create_session(&session)?;
+    client.append(SESSION, &Append::default(), content())?;
+    client.seal(SESSION, &SealSession::default())?;
+    Ok(root.message)
 }
 
 fn find(address: &str) -> Result<(), String> {

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lucid_api::client::LOCAL_SOCKET as BY_SOCKET;
+use lucid_api::client::{ClientError, LOCAL_SOCKET as BY_SOCKET};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Service;
@@ -29,13 +29,16 @@ const LOG_LINES: usize = 10;
 pub struct SelfTest {
     /// Settings that it is started with, beside its folder and a free port.
     pub settings: &'static [(&'static str, &'static str)],
-    /// Computes hashes whose values are known; gives how many.
-    pub vectors: fn() -> Result<usize, String>,
-    /// Has something kept by the service at an address, which may be `unix:PATH`.
-    pub keep: fn(&str) -> Result<(), String>,
+    /// Computes hashes whose values are known.
+    pub vectors: fn() -> Result<Vec<Vector>, String>,
+    /// Has something kept by the service at an address, which may be `unix:PATH`; gives who it says that it is.
+    pub keep: fn(&str) -> Result<String, ClientError>,
     /// Finds it again.
     pub find: fn(&str) -> Result<(), String>,
 }
+
+/// What was computed, the value that it has, and the one that it has to have.
+pub type Vector = (&'static str, String, &'static str);
 
 /// What is asked for on the command line.
 #[derive(Debug, clap::Args)]
@@ -60,14 +63,23 @@ pub fn run(service: &Service, test: &SelfTest, asked: &Asked) -> Result<(), Stri
     }
     say("Configuration verified")?;
     let vectors = (test.vectors)()?;
-    say(&format!("Hash vectors verified: {vectors}"))?;
+    for (what, found, wanted) in &vectors {
+        if found != wanted {
+            return Err(format!("{what} is {found} and has to be {wanted}"));
+        }
+    }
+    say(&format!("Hash vectors verified: {}", vectors.len()))?;
     let scratch = asked.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let trial = Trial::begin(&scratch, program, service, test.settings)?;
     trial.goes(|trial| {
         let mut first = trial.start()?;
         let kept = (test.keep)(&trial.address());
         first.kill();
-        kept
+        let answers = kept.map_err(|error| format!("nothing can be kept: {error}"))?;
+        match answers == service.title {
+            true => Ok(()),
+            false => Err(format!("{answers:?} answers, and not {:?}", service.title)),
+        }
     })?;
     trial.goes(|trial| {
         let mut second = trial.start()?;

@@ -8,9 +8,7 @@ use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions};
 use lucid_api::v1::transactions::TransactionStatus;
 use lucid_core::block::block_hash;
 use lucid_core::transaction::Transaction;
-use lucid_http::selftest::SelfTest;
-
-use crate::config::SERVICE;
+use lucid_http::selftest::{SelfTest, Vector};
 
 /// What the program tries on itself.
 pub const SELF_TEST: SelfTest =
@@ -29,34 +27,21 @@ const HASHED: (&str, &str) = (
     "731e7b8da16c39182c466b7947f7977bcd28965f0b364c62800c6a1788b03274",
 );
 
-fn vectors() -> Result<usize, String> {
+fn vectors() -> Result<Vec<Vector>, String> {
     let transaction = Transaction::parse(HASHED.0.as_bytes());
     let transaction = transaction.map_err(|error| format!("a transaction is none: {error}"))?;
     let genesis = block_hash("0", "2025-01-27T00:00:00Z", ZEROS, ZEROS, "0");
-    let vectors = [
+    Ok(vec![
         ("a transaction's hash", transaction.hash().to_string(), HASHED.1),
         ("a block's hash", genesis.to_string(), GENESIS),
-    ];
-    for (what, found, wanted) in &vectors {
-        if found != wanted {
-            return Err(format!("{what} is {found} and has to be {wanted}"));
-        }
-    }
-    Ok(vectors.len())
+    ])
 }
 
-fn keep(address: &str) -> Result<(), String> {
-    let kept = || {
-        let client = BlockManagerClient::new(address, ClientOptions::default())?;
-        let root = client.root()?;
-        client.submit_transaction(TRANSACTION.0)?;
-        Ok(root.message)
-    };
-    let service = kept().map_err(|error: ClientError| format!("nothing can be kept: {error}"))?;
-    match service == SERVICE.title {
-        true => Ok(()),
-        false => Err(format!("{service:?} answers, and not {:?}", SERVICE.title)),
-    }
+fn keep(address: &str) -> Result<String, ClientError> {
+    let client = BlockManagerClient::new(address, ClientOptions::default())?;
+    let root = client.root()?;
+    client.submit_transaction(TRANSACTION.0)?;
+    Ok(root.message)
 }
 
 fn find(address: &str) -> Result<(), String> {

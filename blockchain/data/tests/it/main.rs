@@ -25,6 +25,8 @@ mod real_servers;
 mod remote;
 mod routes;
 mod sample;
+#[path = "../../../http/tests/selftest/mod.rs"]
+mod selftest;
 mod service;
 mod settings;
 mod sight;

@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
 use crate::sample::{id, noise};
+use crate::selftest::tries_itself;
 use crate::service::{bytes, named};
 
 pub fn program(folder: &Path) -> Command {
@@ -418,36 +419,5 @@ fn a_folder_of_a_newer_version_is_not_taken_for_damaged_and_is_left_as_it_is() {
 
 #[test]
 fn the_program_tries_itself_and_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let marker = folder.path().join(".lucid-marker");
-    std::fs::write(&marker, "LUCID\n").unwrap();
-    let scratch = tempfile::tempdir().unwrap();
-    let tries = |marker: &Path, scratch: &Path| {
-        let mut tried = program(folder.path());
-        tried.arg("selftest").arg("--marker").arg(marker).arg("--scratch").arg(scratch);
-        let tried = tried.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (tried.status.code(), text(tried.stdout), text(tried.stderr))
-    };
-    let (code, said, told) = tries(&marker, scratch.path());
-    assert_eq!(code, Some(0), "{said}{told}");
-    let lines: Vec<&str> = said.lines().collect();
-    assert!(
-        lines[0].starts_with("Entrypoint verified: ")
-            && lines[0].contains("lucid-data-chain, 1.0.0")
-    );
-    assert_eq!(lines[1], format!("Marker verified (non-empty): {}", marker.display()));
-    assert!(
-        lines[2] == "Configuration verified" && lines[3].starts_with("Hash vectors verified: ")
-    );
-    assert!(lines[4].starts_with("Router and store verified: "), "{said}");
-    assert_eq!(lines[5..], ["Verification complete"]);
-    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
-
-    let (code, _, told) = tries(&folder.path().join("none"), scratch.path());
-    assert_eq!(code, Some(1));
-    assert!(told.starts_with("ERROR: lucid-data-chain: the marker "), "{told}");
-    let (code, _, told) = tries(&marker, &folder.path().join("no-such"));
-    assert_eq!(code, Some(1));
-    assert!(told.contains("name another place with --scratch DIR"), "{told}");
+    tries_itself("lucid-data-chain", program);
 }

@@ -25,6 +25,8 @@ mod real_servers;
 mod remote;
 mod routes;
 mod row;
+#[path = "../../../http/tests/selftest/mod.rs"]
+mod selftest;
 mod service;
 mod starting;
 #[path = "../../../http/tests/strain/mod.rs"]

@@ -1,5 +1,7 @@
 //! Dockerfiles, what they are given, and the scripts that build with them, held to the container design.
 
+use std::process::Command;
+
 use lucid_http::config::Environment;
 
 use super::{SERVICES, read, root};
@@ -195,13 +197,32 @@ fn what_the_builder_copies_is_in_its_context_and_nothing_else_is() {
 
 #[test]
 fn the_build_scripts_build_those_images_and_write_no_file() {
+    assert!(
+        !read("scripts/core/build-image.sh").contains("<<"),
+        "no file is made of a text in the script"
+    );
     for of in &SERVICES {
-        let text = read(&format!("scripts/core/build-{}.sh", of.name));
-        assert!(text.contains("set -euo pipefail") && !text.contains("<<"), "{}", of.name);
-        assert!(text.contains(&format!("-f {} ", of.dockerfile)), "{}", of.name);
+        let script = root().join(format!("scripts/core/build-{}.sh", of.name));
+        // A builder that says what it is asked for.
+        let built = |words: &[&str]| {
+            let mut script = Command::new(&script);
+            let done = script.env("BUILDER", "echo").args(words).output().unwrap();
+            (done.status.code(), String::from_utf8(done.stdout).unwrap())
+        };
+        let image = format!("pickme/lucid-{}:latest-arm64", of.name);
+        let (code, said) = built(&["--push"]);
+        assert_eq!(code, Some(0), "{said}");
         assert!(
-            text.contains(&format!("pickme/lucid-{}", of.name)) && text.contains("linux/arm64")
+            said.contains("\nbuild --no-cache --platform linux/arm64 --build-arg VERSION="),
+            "{said}"
         );
-        assert!(text.contains("built and pushed successfully") && text.contains("--push"));
+        assert!(
+            said.contains(&format!(" -f {} -t {image} .\npush {image}\n", of.dockerfile)),
+            "{said}"
+        );
+        assert!(said.ends_with(&format!("{image} built and pushed successfully\n")), "{said}");
+        let (code, said) = built(&[]);
+        assert!(code == Some(0) && !said.contains("push"), "{said}");
+        assert_eq!(built(&["--pull"]).0, Some(64));
     }
 }
