@@ -1,5 +1,7 @@
 //! Makes an asciicast (version 3) while it happens: a line for each event, in the order in which they are made.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// Writes lines of an asciicast.
@@ -12,15 +14,23 @@ pub struct CastWriter {
 }
 
 impl CastWriter {
-    /// The head of a recording that begins at a time, in seconds since 1970, in a terminal of so many columns and rows;
-    /// and what writes the rest.
-    pub fn begin(steady: i64, at: i64, size: (u16, u16), command: &str) -> (Self, Vec<u8>) {
-        let head = json!({
+    /// The head of a recording of a command, with the longest pause that players are to make, that begins at a time, in
+    /// seconds since 1970, in a terminal of so many columns and rows; and what writes the rest.
+    pub fn begin(
+        steady: i64,
+        at: i64,
+        size: (u16, u16),
+        (command, idle): (&str, Option<Duration>),
+    ) -> (Self, Vec<u8>) {
+        let mut head = json!({
             "version": 3,
             "term": { "cols": size.0, "rows": size.1 },
             "timestamp": at,
             "command": command,
         });
+        if let (Some(idle), Some(head)) = (idle, head.as_object_mut()) {
+            head.insert("idle_time_limit".to_owned(), json!(idle.as_secs_f64()));
+        }
         (Self { last: steady, begun: Vec::new() }, line(&head))
     }
 
@@ -92,7 +102,12 @@ mod tests {
     fn what_is_written_reads_as_what_happened_wherever_a_letter_is_cut() {
         let text = "grün \u{1b}[1m語\r\n".as_bytes();
         for cut in 0..=text.len() {
-            let (mut writer, mut all) = CastWriter::begin(5, 1_769_508_000, (80, 24), "ls -l");
+            let (mut writer, mut all) = CastWriter::begin(
+                5,
+                1_769_508_000,
+                (80, 24),
+                ("ls -l", Some(Duration::from_millis(1_500))),
+            );
             let (one, other) = text.split_at(cut);
             all.extend(writer.output(250_005, one));
             all.extend(writer.input(250_005, b"k"));
@@ -100,7 +115,7 @@ mod tests {
             all.extend(writer.resized(500_005, (100, 30)));
             all.extend(writer.ended(1_000_005, 3));
             let cast = Cast::open(all.as_slice()).unwrap().unwrap();
-            assert_eq!(cast.head.size, Some((80, 24)));
+            assert_eq!((cast.head.size, cast.head.idle_limit), (Some((80, 24)), Some(1.5)));
             let (mut shown, mut passed, mut last) = (Vec::new(), 0, None);
             for moment in cast.map(Result::unwrap) {
                 passed += moment.after.as_micros();
@@ -112,7 +127,7 @@ mod tests {
             assert_eq!((shown.as_slice(), passed), (text, 1_000_000), "{cut}");
             assert_eq!(last, Some(Event::Ended));
         }
-        let (mut writer, _) = CastWriter::begin(0, 0, (80, 24), "");
+        let (mut writer, _) = CastWriter::begin(0, 0, (80, 24), ("", None));
         assert_eq!(writer.output(0, b"a\xff\xe8"), "[0.0,\"o\",\"a\u{fffd}\"]\n".as_bytes());
         let ended = String::from_utf8(writer.ended(0, 143)).unwrap();
         assert_eq!(ended, "[0.0,\"o\",\"\u{fffd}\"]\n[0.0,\"x\",\"143\"]\n");

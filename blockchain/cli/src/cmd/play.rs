@@ -58,7 +58,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 /// Reads a span of time: seconds, with minutes and hours in front of them if need be.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no span of time: write it like 90, 1:30 or 1:02:03.5");
     let mut seconds = 0.0;
     for (place, part) in text.split(':').enumerate() {

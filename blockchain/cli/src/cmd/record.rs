@@ -29,6 +29,7 @@ use lucid_store::clock::ClockDrift;
 
 use super::append::PIECE_BYTES;
 use super::keep::Keep;
+use super::play::span;
 use super::{Home, moment};
 use crate::ending::{NO_PROGRAM, NOT_EXECUTABLE, NOT_RECORDED};
 use crate::output::Output;
@@ -53,6 +54,9 @@ pub struct Record {
     /// Keep the bytes that the program writes and nothing else, though there is a terminal: the program has pipes then.
     #[arg(long)]
     plain: bool,
+    /// Have players of the recording make no pause longer than so many seconds; pauses are kept as they were.
+    #[arg(long, visible_alias = "idle-time-limit", value_name = "SECONDS", value_parser = span, conflicts_with = "plain")]
+    idle: Option<Duration>,
     /// The program to run, and its arguments.
     #[arg(required = true, last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -73,6 +77,9 @@ impl Record {
             });
         }
         let size = terminal::size().filter(|_| !self.plain);
+        if size.is_none() && self.idle.is_some() {
+            output.warn("--idle is for players of a terminal, and there is none: what is written is kept as it is");
+        }
         let begun = self.begin(home, size, output);
         let (place, id) = match begun {
             Ok(begun) => begun,
@@ -84,7 +91,11 @@ impl Record {
         let (tell, told) = sync_channel(PIECES_MAX);
         let given = size.map(Terminal::open).transpose().context("no terminal can be made");
         let run = given.and_then(|terminal| {
-            let given = terminal.map(|terminal| Given { terminal, keeps_keys: self.input });
+            let given = terminal.map(|terminal| Given {
+                terminal,
+                keeps_keys: self.input,
+                idle: self.idle,
+            });
             Child::run((program, arguments), given, &id, tell, output)
         });
         let child = match run {

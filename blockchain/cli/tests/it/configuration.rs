@@ -36,6 +36,14 @@ fn each_value_is_shown_with_where_it_is_from_and_secrets_are_struck_out() {
         (&data["service"], &chain["service"]),
         (&"data-chain".into(), &"block-manager".into())
     );
+    for service in [data, chain] {
+        let names = service["settings"].as_array().unwrap().iter().map(|it| it["name"].to_string());
+        let mut names: Vec<_> = names.collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "each is shown once");
+    }
     let from = |file: &std::path::Path| format!("in {}", file.display());
     assert_eq!(
         of(data, "DATA_CHAIN_PORT"),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -141,6 +142,23 @@ fn keys_are_kept_and_ctrl_c_is_one_that_the_program_hears() {
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
     assert_eq!(home.done(&[&"cat", &"plain"]).text(), "none\n");
     assert!(home.json(&[&"show", &"plain"])["terminal"].is_null());
+}
+
+#[test]
+fn players_make_no_longer_pause_than_the_recording_was_told() {
+    let (home, seat) = (Home::new(), Seat::new());
+    let child = seat.record(&home, "idle", &["--idle", "0.1"], "echo one; sleep 5; echo two");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    let (head, _) = events(&home, "idle");
+    assert_eq!(head["idle_time_limit"], json!(0.1));
+    let begun = Instant::now();
+    assert_eq!(home.done(&[&"play", &"idle", &"--raw"]).text(), "one\r\ntwo\r\n");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    // Where there is no terminal, that says nothing, which is told.
+    let ran = home.run(&[&"record", &"--idle", &"1", &"--", &"true"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("--idle is for players of a terminal"), "{}", ran.err);
+    home.refused(64, &[&"record", &"--idle", &"soon", &"--", &"true"]);
 }
 
 #[test]

@@ -353,7 +353,10 @@ impl<'a> Settings<'a> {
     fn show(&mut self, key: &Key, value: String, source: &str) {
         let (name, source) = (key.name().to_owned(), source.to_owned());
         let value = without_credentials(&value);
-        self.effective.push(Effective { name, value, source });
+        // One that is asked for twice is one setting.
+        if !self.effective.iter().any(|shown| shown.name == name) {
+            self.effective.push(Effective { name, value, source });
+        }
     }
 
     /// `read` may give a reason with its refusal.

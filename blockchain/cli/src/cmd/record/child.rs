@@ -95,6 +95,8 @@ pub struct Given {
     pub terminal: Terminal,
     /// Whether keys are kept, too.
     pub keeps_keys: bool,
+    /// The longest pause that players are to make.
+    pub idle: Option<Duration>,
 }
 
 /// A program that runs.
@@ -126,7 +128,7 @@ impl Child {
         let begin = |given: &Given| {
             let words = [program].into_iter().chain(arguments.iter().map(OsString::as_os_str));
             let shown: Vec<_> = words.map(OsStr::to_string_lossy).collect();
-            given.terminal.begin(&shown.join(" "), given.keeps_keys, tell.clone())
+            given.terminal.begin((&shown.join(" "), given.idle), given.keeps_keys, tell.clone())
         };
         let casting = terminal.as_ref().map(begin).transpose().context("the terminal is silent")?;
         let resize: Box<dyn Fn() + Send> = match (&terminal, &casting) {

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use lucid_core::manifest;
 use lucid_store::threads::start;
@@ -100,16 +101,17 @@ impl Terminal {
         self.ours.try_clone()
     }
 
-    /// Begins the asciicast, and hands on what the user types from now on. Keys are kept only if that is asked for.
+    /// Begins the asciicast, whose head names the command and the longest pause that players are to make, and hands on
+    /// what the user types from now on. Keys are kept only if that is asked for.
     pub fn begin(
         &self,
-        command: &str,
+        named: (&str, Option<Duration>),
         keeps_keys: bool,
         tell: SyncSender<Told>,
     ) -> io::Result<Casting> {
         let now = moment();
         let at = now.wall.as_micros().div_euclid(1_000_000);
-        let (writer, head) = CastWriter::begin(now.steady, at, self.size, command);
+        let (writer, head) = CastWriter::begin(now.steady, at, self.size, named);
         let casting = Casting { writer: Arc::new(Mutex::new(writer)), tell };
         // Who keeps it is there for as long as the program runs.
         let _ = casting.tell.send(Told::Bytes { at: now, bytes: head });
