@@ -53,8 +53,8 @@
 //!
 //! fn main() -> std::process::ExitCode {
 //!     let load = |environment: &_, file: Option<&_>| load(SERVICE, environment, file, read);
-//!     let (keep, find) = (|_: &_| Ok(()), |_: &_| Ok(()));
-//!     let selftest = SelfTest { settings: &[], vectors: || Ok(0), keep, find };
+//!     let selftest =
+//!         SelfTest { settings: &[], vectors: || Ok(vec![]), keep: |_| Ok("answers".into()), find: |_| Ok(()) };
 //!     Program { service: SERVICE, load, common: |config| &config.common, selftest }.main(run)
 //! }
 //! ```
