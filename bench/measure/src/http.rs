@@ -13,39 +13,43 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
-/// `put_only`: they are not read again.
-pub fn measure(
-    to: &Callee,
-    clients: usize,
-    bytes: usize,
-    seconds: u64,
-    put_only: bool,
-) -> anyhow::Result<Value> {
+use crate::LoadOf;
+
+/// `each`: so many chunks travel in a request. `put_only`: they are not read again.
+pub fn measure(to: &Callee, of: &LoadOf, each: u64, put_only: bool) -> anyhow::Result<Value> {
+    let &LoadOf { clients, bytes, seconds } = of;
     let common = to.head();
     let ids = Mutex::new(Vec::new());
     let put = load(
         clients,
         seconds,
         |client, turn, line| {
-            let chunk = noise(client as u64, turn, bytes);
+            let chunks: Vec<_> =
+                (0..each).map(|nth| noise(client as u64, turn * each + nth, bytes)).collect();
             let head = format!(
                 "POST /api/v1/chunks/batch HTTP/1.1\r\n{common}\
              content-type: application/x-lucid-chunks\r\ncontent-length: {}\r\n\r\n",
-                bytes + 4
+                chunks.len() * (bytes + 4)
             );
             let length = u32::try_from(bytes)?.to_le_bytes();
-            line.ask(&[head.as_bytes(), &length, &chunk])?;
+            let mut parts = vec![head.as_bytes()];
+            parts.extend(chunks.iter().flat_map(|chunk| [&length[..], chunk]));
+            line.ask(&parts)?;
             if let Ok(mut ids) = ids.lock() {
-                ids.push(blake3::hash(&chunk).to_hex());
+                ids.extend(chunks.iter().map(|chunk| blake3::hash(chunk).to_hex()));
             }
             Ok(())
         },
         to,
     )?;
-    if put_only {
-        return Ok(json!({ "clients": clients, "bytes": bytes, "put": put.told(bytes) }));
-    }
     let ids = ids.into_inner().unwrap_or_default();
+    let per_request = bytes * usize::try_from(each)?;
+    let mut told = json!({
+        "clients": clients, "bytes": bytes, "chunks": ids.len(), "put": put.told(per_request),
+    });
+    if put_only {
+        return Ok(told);
+    }
     anyhow::ensure!(!ids.is_empty(), "nothing was stored");
     let get = load(
         clients,
@@ -58,10 +62,8 @@ pub fn measure(
         },
         to,
     )?;
-    Ok(json!({
-        "clients": clients, "bytes": bytes,
-        "put": put.told(bytes), "get": get.told(bytes),
-    }))
+    told["get"] = get.told(bytes);
+    Ok(told)
 }
 
 /// What a load came to.
@@ -208,7 +210,6 @@ impl Line {
 }
 
 /// Bytes that no other turn of any run has, and that do not compress.
-/// Bytes that no other request has.
 pub fn noise(client: u64, turn: u64, bytes: usize) -> Vec<u8> {
     let mut seed = blake3::Hasher::new();
     seed.update(&client.to_le_bytes()).update(&turn.to_le_bytes());

@@ -43,6 +43,9 @@ enum What {
         address: String,
         #[command(flatten)]
         load: LoadOf,
+        /// Chunks of each request that brings some.
+        #[arg(long, default_value_t = 1)]
+        each: u64,
         /// Reads nothing again.
         #[arg(long)]
         put_only: bool,
@@ -174,10 +177,8 @@ struct LoadOf {
 fn main() -> anyhow::Result<()> {
     let found = match Arguments::parse().what {
         What::Parts { folder, scratch, bytes } => parts::measure(&folder, &scratch, bytes)?,
-        What::Http { address, load, put_only, token, pin } => {
-            let (to, LoadOf { clients, bytes, seconds }) =
-                (http::Callee { address, token, pin }, load);
-            http::measure(&to, clients, bytes, seconds, put_only)?
+        What::Http { address, load, each, put_only, token, pin } => {
+            http::measure(&http::Callee { address, token, pin }, &load, each, put_only)?
         }
         What::Objects { bucket, count: true, .. } => objects::count(&bucket)?,
         What::Objects { bucket, load: LoadOf { clients, bytes, seconds }, .. } => {

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use super::home::{Home, Snapshot, noise};
@@ -95,6 +97,74 @@ fn a_session_is_kept_proved_and_given_back_and_an_empty_disk_finds_it() {
     assert_eq!(sessions, ["s", "u"]);
     assert_eq!(Snapshot::of(&second.restore("s", "back")), Snapshot::of(&files));
     second.assert_sound();
+}
+
+/// Everything that a database holds, to put it back to.
+struct Backup {
+    runtime: tokio::runtime::Runtime,
+    database: mongodb::Database,
+    collections: Vec<(String, Vec<Document>)>,
+}
+
+impl Backup {
+    fn of(remote: &Remote) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (database, collections) = runtime.block_on(async {
+            let client = mongodb::Client::with_uri_str(remote.get("MONGO_URL")).await.unwrap();
+            let database = client.default_database().unwrap();
+            let mut collections = Vec::new();
+            for name in database.list_collection_names().await.unwrap() {
+                let all = database.collection(&name).find(doc! {}).await.unwrap();
+                collections.push((name, all.try_collect().await.unwrap()));
+            }
+            (database, collections)
+        });
+        Self { runtime, database, collections }
+    }
+
+    fn put_back(&self) {
+        self.runtime.block_on(async {
+            for name in self.database.list_collection_names().await.unwrap() {
+                let collection = self.database.collection::<Document>(&name);
+                collection.delete_many(doc! {}).await.unwrap();
+            }
+            for (name, documents) in self.collections.iter().filter(|(_, all)| !all.is_empty()) {
+                self.database.collection::<Document>(name).insert_many(documents).await.unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_database_that_was_put_back_is_refused_until_a_command_accepts_what_is_lost() {
+    let Some(remote) = Remote::new() else { return };
+    let home = made(&remote);
+    let files = folder_of_files(&home);
+    home.archive("kept", &files);
+    let backup = Backup::of(&remote);
+    home.archive("lost", &home.file("more", noise(9, 1_500_000)));
+    backup.put_back();
+
+    // With its own index, with one that is made anew, and with none at all: what was acknowledged is missed.
+    let empty = Home::new().with_variables(&remote.variables());
+    give_keys(home.data(), empty.data());
+    empty.done(&[&"init"]);
+    for (home, arguments) in
+        [(&home, &[&"ls" as &dyn AsRef<OsStr>][..]), (&home, &[&"reindex"]), (&empty, &[&"ls"])]
+    {
+        let why = home.hindered(arguments);
+        assert!(why.contains("was put back to older data"), "{why}");
+        assert!(why.contains("`lucid reindex --accept-loss`"), "{why}");
+    }
+    home.done(&[&"reindex", &"--accept-loss"]);
+    for home in [&home, &empty] {
+        assert_eq!(home.sessions().into_keys().collect::<Vec<_>>(), ["kept"]);
+        assert_eq!(Snapshot::of(&home.restore("kept", "back")), Snapshot::of(&files));
+    }
+    home.archive("after", &home.at("more"));
+    home.done(&[&"gc"]);
+    home.assert_sound();
+    empty.assert_sound();
 }
 
 fn store_id(home: &Home, at: usize) -> Value {
