@@ -20,6 +20,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PORT = 18087
 LARGE, SMALL = 1 << 20, 16 << 10
 CLIENTS = {LARGE: 16, SMALL: 64}
+OWN = {name: value for name, value in os.environ.items() if not name.startswith(("LUCID_TEST_", "LUCID_SERVERS"))}
 # Chunks of a request, where it is counted what of them reaches the servers.
 BATCH = {LARGE: 1, SMALL: 64}
 
@@ -93,27 +94,29 @@ class Store:
     """A service over a database and a prefix of its own."""
 
     def __init__(self, scratch, given, name, mongo=None, s3=None):
-        self.folder = scratch / name
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder = scratch / name / "store"  # the file with its secrets stands beside it
+        shutil.rmtree(scratch / name, ignore_errors=True)
         url = given["mongo"]
         scheme, rest = url.split("://")
         hosts, options = rest.split("/")[0], rest.partition("?")[2]
         server = hosts.rpartition("@")[2]
         hosts = hosts.replace(server, mongo.at) if mongo else hosts
-        options = "?" + "&".join(filter(None, ["authSource=admin" if "@" in hosts else "", options]))
+        users = "authSource=admin" if "@" in hosts and "authSource" not in options else ""
+        options = "?" + "&".join(filter(None, [users, options]))
         prefix = f"bench-{os.getpid()}-{name}"
         self.environment = dict(
-            os.environ, **given["s3"], LOG_LEVEL="ERROR", DATA_CHAIN_PORT=str(PORT),
+            OWN, **given["s3"], LOG_LEVEL="ERROR", DATA_CHAIN_PORT=str(PORT),
             MONGO_URL=f"{scheme}://{hosts}/{prefix.replace('-', '_')}{options}", LUCID_S3_PREFIX=prefix,
-            LUCID_DATA_DIR=str(self.folder / "data-chain"), LUCID_AUTH="off")
+            LUCID_DATA_DIR=str(self.folder / "data-chain"),
+            LUCID_READ_LOG="off")  # nor does the bucket write down who reads; what that costs is in access.py
         if s3:
             self.environment["LUCID_S3_ENDPOINT"] = f"http://{s3.at}"
-        self.run("lucid", "--quiet", "--data", self.folder, "init")
+        made = json.loads(self.run("lucid", "--quiet", "--json", "--data", self.folder, "init"))
+        self.environment["LUCID_TOKEN"] = made["admin_token"]
 
     def run(self, program, *words):
-        done = subprocess.run([TARGET / program, *map(str, words)], env=self.environment, stdout=subprocess.PIPE,
-                              check=True)
-        return done.stdout
+        command = [TARGET / program, *map(str, words)]
+        return subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, check=True).stdout
 
     def start(self):
         begun = time.monotonic()
@@ -155,31 +158,45 @@ def given_servers(which):
     return {"mongo": os.environ["LUCID_TEST_MONGO_URL"], "s3": found}
 
 
+def busy():
+    """Seconds of processor time that the whole machine has used."""
+    fields = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    return (sum(map(int, fields)) - int(fields[3]) - int(fields[4])) / os.sysconf("SC_CLK_TCK")
+
+
 def rates(scratch, given, size, rounds, seconds):
-    """Megabytes a second in and out: of the service, and of the bucket alone."""
+    """Megabytes a second in and out: of the service, and of the bucket alone. And what a GB costs."""
     took = {(who, way): [] for who in ("store", "bucket") for way in ("put", "get")}
-    per_gb = []
+    cost = {"service": [], "store": [], "bucket": []}
+
+    def note(who, told, used):
+        for way in ("put", "get"):
+            took[who, way].append(told[way]["mb_per_second"])
+        moved = sum(told[way]["count"] * size for way in ("put", "get")) / 1e9
+        for name, seconds_used in used.items():
+            cost[name].append(seconds_used / moved)
+
     for number in range(rounds):
         store = Store(scratch, given, f"rates-{size}-{number}")
         store.start()
+        before = busy()
         told = store.load(size, seconds)
+        note("store", told, {"service": told["cpu"], "store": busy() - before})
         store.stop()
-        moved = sum(told[way]["mb_per_second"] * (seconds if way == "put" else min(seconds, 5))
-                    for way in ("put", "get"))
-        per_gb.append(told["cpu"] / moved * 1_000)
         alone = dict(store.environment, LUCID_S3_PREFIX=f"bench-{os.getpid()}-alone-{size}-{number}")
+        before = busy()
         beside = json.loads(subprocess.run(
             [TARGET / "lucid-measure", "objects", "--clients", str(CLIENTS[size]), "--bytes", str(size),
              "--seconds", str(seconds)], env=alone, stdout=subprocess.PIPE, check=True).stdout)
-        for way in ("put", "get"):
-            took["store", way].append(told[way]["mb_per_second"])
-            took["bucket", way].append(beside[way]["mb_per_second"])
+        note("bucket", beside, {"bucket": busy() - before})
     median = {key: statistics.median(values) for key, values in took.items()}
     for way, said in (("put", "in"), ("get", "out")):
         print(f"{size >> 10} KiB {said}: store {median['store', way]:.0f} MB/s {sorted(took['store', way])}, "
               f"bucket alone {median['bucket', way]:.0f} MB/s {sorted(took['bucket', way])}, "
               f"ratio {median['store', way] / max(median['bucket', way], 1):.2f}", flush=True)
-    print(f"{size >> 10} KiB: {statistics.median(per_gb):.1f} s of processor time a GB, of the service", flush=True)
+    each = {name: statistics.median(values) for name, values in cost.items()}
+    print(f"{size >> 10} KiB: seconds of processor time a GB, in and out: {each['service']:.1f} of the service, "
+          f"{each['store']:.1f} of the machine; {each['bucket']:.1f} of the machine with the bucket alone", flush=True)
 
 
 def reached(scratch, given, size, seconds):

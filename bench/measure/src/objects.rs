@@ -32,6 +32,7 @@ pub struct Bucket {
 
 impl Bucket {
     fn open(&self) -> anyhow::Result<Arc<dyn ObjectStore>> {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let is_plain = self.endpoint.starts_with("http://");
         let store = AmazonS3Builder::new()
             .with_endpoint(self.endpoint.trim_end_matches('/'))

@@ -258,7 +258,8 @@ pub trait Blobs: Units {
     /// Where the records are that a commit names. What cannot be read of them has no place.
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError>;
 
-    /// Reads the record of a chunk in one piece, not opened yet. What is not as the placement says is damage.
+    /// Reads the record of a chunk in one piece, not opened yet. What is not as the placement says is damage; whether
+    /// the payload is the one that its header names is for who opens it.
     fn read(
         &self,
         name: &ChunkName,

@@ -23,7 +23,7 @@ use crate::mongo::decide::{self, Inserted};
 use crate::mongo::fields::{Fault, Fields, number};
 use crate::mongo::server::Connection;
 use crate::mongo::snapshots;
-use crate::{CommitError, Damage, StoreError};
+use crate::{CommitError, Damage, StoreError, threads};
 
 /// The collection of commits.
 pub(super) const LOG: &str = "log";
@@ -49,6 +49,12 @@ fn unread(n: u64, fault: Fault) -> StoreError {
         Fault::Newer => StoreError::newer(title(n)),
         Fault::Wrong(why) => StoreError::Damaged(Damage::new(title(n), 0, why)),
     }
+}
+
+const NO_NUMBER: &str = "its number is none";
+
+fn number_of(document: &Document) -> Option<u64> {
+    u64::try_from(document.get("_id").and_then(Bson::as_i64)?).ok()
 }
 
 impl MongoLog {
@@ -175,11 +181,43 @@ impl MongoLog {
         Ok(self.to.find(LOG, &number(behind + 1), None)?.into_iter().collect())
     }
 
+    /// Shows the commits behind a number, in order, until it is enough: whether it was shown all of them. While one
+    /// page is worked on, the next is on its way.
+    fn walk(
+        &self,
+        behind: u64,
+        each: &mut dyn FnMut(Document) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut page = self.page(behind)?;
+        while let Some(last) = page.last() {
+            let last = number_of(last);
+            let next = std::thread::scope(|scope| {
+                let ahead = last.and_then(|last| {
+                    threads::start_scoped(scope, "log page", move || self.page(last)).ok()
+                });
+                for document in page {
+                    if !each(document)? {
+                        return Ok(None);
+                    }
+                }
+                let last = last.ok_or_else(|| unread(behind + 1, Fault::wrong(NO_NUMBER)))?;
+                // Where there is no thread to be had, it is read here.
+                let read = ahead.and_then(|ahead| ahead.join().ok());
+                read.unwrap_or_else(|| self.page(last)).map(Some)
+            })?;
+            match next {
+                Some(next) => page = next,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads the commit that is to be behind a place.
     fn read(&self, at: &Place, document: Document) -> Result<(Commit, Place), StoreError> {
         let n = at.n + 1;
         let of = |fault| unread(n, fault);
-        if document.get("_id").and_then(Bson::as_i64) != i64::try_from(n).ok() {
+        if number_of(&document) != Some(n) {
             return Err(of(Fault::wrong("it is missing, and later ones are there")));
         }
         let (commit, digest) = Commit::read(document).map_err(of)?;
@@ -243,35 +281,27 @@ impl FactLog for MongoLog {
         {
             return Ok(false);
         }
-        loop {
-            let page = self.page(at.n)?;
-            if page.is_empty() {
-                return Ok(true);
+        self.walk(at.n, &mut |document| {
+            if snapshots::is_hollow(&document) {
+                let n = at.n + 1;
+                return Err(match after {
+                    Some(_) => snapshot::hollow(&format!("the log of {}", self.to.at), n),
+                    None => snapshots::lost(n),
+                });
             }
-            for document in page {
-                if snapshots::is_hollow(&document) {
-                    let n = at.n + 1;
-                    return Err(match after {
-                        Some(_) => snapshot::hollow(&format!("the log of {}", self.to.at), n),
-                        None => snapshots::lost(n),
-                    });
-                }
-                let (commit, behind) = self.read(&at, document)?;
-                let passed = Passed { done, total: total.max(done) };
-                let records = commit.records().map_err(|fault| unread(behind.n, fault))?;
-                for (offset, record) in records {
-                    if !each(Replayed::Fact { record, file: title(behind.n), offset }, passed)? {
-                        return Ok(false);
-                    }
-                }
-                let (chunks, places) =
-                    commit.chunks.map(|chunks| (chunks.extent, chunks.places)).unzip();
-                (at, done) = (behind, commit.log_bytes);
-                if !each(Replayed::Commit { chunks, places, position: at.position() }, passed)? {
+            let (commit, behind) = self.read(&at, document)?;
+            let passed = Passed { done, total: total.max(done) };
+            let records = commit.records().map_err(|fault| unread(behind.n, fault))?;
+            for (offset, record) in records {
+                if !each(Replayed::Fact { record, file: title(behind.n), offset }, passed)? {
                     return Ok(false);
                 }
             }
-        }
+            let (chunks, places) =
+                commit.chunks.map(|chunks| (chunks.extent, chunks.places)).unzip();
+            (at, done) = (behind, commit.log_bytes);
+            each(Replayed::Commit { chunks, places, position: at.position() }, passed)
+        })
     }
 
     /// What is wrong with one commit is told, and the next one is read: it is for a caller that looks for damage.
@@ -281,41 +311,33 @@ impl FactLog for MongoLog {
         each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
     ) -> Result<Option<(u32, u64)>, StoreError> {
         let mut behind = from.1;
-        loop {
-            let page = self.page(behind)?;
-            if page.is_empty() {
-                return Ok(None);
+        let is_all = self.walk(from.1, &mut |document| {
+            let n = number_of(&document).filter(|n| *n > behind);
+            let n = n.ok_or_else(|| unread(behind + 1, Fault::wrong(NO_NUMBER)))?;
+            let mut goes_on = true;
+            if n != behind + 1 {
+                let missing = Damage::new(title(behind + 1), 0, "it is missing");
+                goes_on &= each(Reread::Damaged(missing))?;
             }
-            for document in page {
-                let n = document.get("_id").and_then(Bson::as_i64);
-                let n = n.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > behind);
-                let n = n.ok_or_else(|| unread(behind + 1, Fault::wrong("its number is none")))?;
-                let mut goes_on = true;
-                if n != behind + 1 {
-                    let missing = Damage::new(title(behind + 1), 0, "it is missing");
-                    goes_on &= each(Reread::Damaged(missing))?;
-                }
-                behind = n;
-                if snapshots::is_hollow(&document) {
-                    continue;
-                }
-                let read = Commit::read(document).and_then(|(commit, _)| commit.records());
-                match read.map_err(|fault| unread(n, fault)) {
-                    Err(StoreError::Damaged(damage)) => goes_on &= each(Reread::Damaged(damage))?,
-                    Err(error) => return Err(error),
-                    Ok(records) => {
-                        let file = title(n);
-                        for (offset, Record { header, payload }) in records {
-                            let (payload, file) = (Ok(payload), file.as_str());
-                            goes_on &= each(Reread::Record { header, payload, file, offset })?;
-                        }
+            behind = n;
+            if snapshots::is_hollow(&document) {
+                return Ok(goes_on);
+            }
+            let read = Commit::read(document).and_then(|(commit, _)| commit.records());
+            match read.map_err(|fault| unread(n, fault)) {
+                Err(StoreError::Damaged(damage)) => goes_on &= each(Reread::Damaged(damage))?,
+                Err(error) => return Err(error),
+                Ok(records) => {
+                    let file = title(n);
+                    for (offset, Record { header, payload }) in records {
+                        let (payload, file) = (Ok(payload), file.as_str());
+                        goes_on &= each(Reread::Record { header, payload, file, offset })?;
                     }
                 }
-                if !goes_on {
-                    return Ok(Some((0, behind)));
-                }
             }
-        }
+            Ok(goes_on)
+        })?;
+        Ok((!is_all).then_some((0, behind)))
     }
 
     fn following(&self, at: &Position) -> Result<Following, StoreError> {
