@@ -43,12 +43,9 @@ pub fn measure(to: &Callee, of: &LoadOf, each: u64, put_only: bool) -> anyhow::R
         to,
     )?;
     let ids = ids.into_inner().unwrap_or_default();
-    let per_request = bytes * usize::try_from(each)?;
-    let mut told = json!({
-        "clients": clients, "bytes": bytes, "chunks": ids.len(), "put": put.told(per_request),
-    });
+    let (chunks, put) = (ids.len(), put.told(bytes * usize::try_from(each)?));
     if put_only {
-        return Ok(told);
+        return Ok(json!({ "clients": clients, "bytes": bytes, "chunks": chunks, "put": put }));
     }
     anyhow::ensure!(!ids.is_empty(), "nothing was stored");
     let get = load(
@@ -62,8 +59,10 @@ pub fn measure(to: &Callee, of: &LoadOf, each: u64, put_only: bool) -> anyhow::R
         },
         to,
     )?;
-    told["get"] = get.told(bytes);
-    Ok(told)
+    Ok(json!({
+        "clients": clients, "bytes": bytes, "chunks": chunks,
+        "put": put, "get": get.told(bytes),
+    }))
 }
 
 /// What a load came to.
