@@ -20,6 +20,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PORT = 18087
 LARGE, SMALL = 1 << 20, 16 << 10
 CLIENTS = {LARGE: 16, SMALL: 64}
+# What programs are given of the environment: the servers of tests are no settings of theirs.
 OWN = {name: value for name, value in os.environ.items() if not name.startswith(("LUCID_TEST_", "LUCID_SERVERS"))}
 # Chunks of a request, where it is counted what of them reaches the servers.
 BATCH = {LARGE: 1, SMALL: 64}
